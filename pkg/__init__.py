@@ -1,0 +1,1 @@
+"""Libraries of Delinkcious: domain, stores, clients and the shared runtime. They start no process."""

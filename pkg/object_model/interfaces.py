@@ -1,0 +1,80 @@
+"""Every service as a Protocol. A manager implements one, the service's client library the same one, and so does a
+fake, so that a caller cannot tell a local manager from a remote one.
+
+``actor`` is the end user on whose behalf the call is made; None where there is none (a service asks for itself).
+Every method raises the errors of ``pkg.object_model.errors`` and no others; a client adds Unavailable and
+DeadlineExceeded to those of the manager.
+"""
+
+from collections.abc import AsyncIterator, Collection
+from typing import Protocol
+
+from pkg.object_model.types import (
+    Actor,
+    AddLinkRequest,
+    FollowCounts,
+    FollowRequest,
+    FollowState,
+    GetFollowRequest,
+    GetLinksRequest,
+    GetTagsRequest,
+    Identity,
+    ImportReport,
+    ImportRequest,
+    Link,
+    LinkPage,
+    NamePage,
+    RegisterRequest,
+    Relationship,
+    Session,
+    TagPage,
+    UpdateLinkRequest,
+    User,
+)
+
+
+class LinkManager(Protocol):
+    """Links, of which everybody sees their own and what others let them see."""
+
+    async def get_links(self, actor: Actor | None, request: GetLinksRequest) -> LinkPage: ...
+    async def add_link(self, actor: Actor | None, request: AddLinkRequest) -> Link: ...
+    async def update_link(self, actor: Actor | None, request: UpdateLinkRequest) -> Link: ...
+    async def delete_link(self, actor: Actor | None, username: str, url: str) -> None: ...
+    async def get_tags(self, actor: Actor | None, request: GetTagsRequest) -> TagPage: ...
+    async def count_links(self, actor: Actor | None, username: str) -> int: ...
+    async def import_links(
+        self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
+    ) -> ImportReport: ...
+    def export_links(self, actor: Actor | None, username: str) -> AsyncIterator[bytes]: ...
+
+
+class UserDirectory(Protocol):
+    """Who is called what. Names are for people, ids for tables."""
+
+    async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
+        """The users of these names, by the name as asked (case does not matter); unknown ones are left out."""
+
+    async def find_names(self, user_ids: Collection[int]) -> dict[int, str]: ...
+
+
+class UserManager(UserDirectory, Protocol):
+    """Users, their sessions and tokens."""
+
+    async def register(self, actor: Actor | None, request: RegisterRequest) -> User: ...
+    async def login(self, username: str, auth_token: str) -> Session: ...
+    async def logout(self, username: str, session: str) -> None: ...
+    async def authenticate(self, token: str) -> Identity: ...
+    async def get_user(self, actor: Actor | None, name: str) -> User: ...
+
+
+class SocialGraphManager(Protocol):
+    """Who follows whom."""
+
+    async def follow(self, actor: Actor | None, request: FollowRequest) -> FollowState: ...
+    async def unfollow(self, actor: Actor | None, request: FollowRequest) -> None: ...
+    async def get_followers(self, actor: Actor | None, request: GetFollowRequest) -> NamePage: ...
+    async def get_following(self, actor: Actor | None, request: GetFollowRequest) -> NamePage: ...
+    async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts: ...
+    async def get_relationship(
+        self, actor: Actor | None, viewer_id: int, user_id: int
+    ) -> Relationship: ...

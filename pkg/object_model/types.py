@@ -1,0 +1,319 @@
+"""What the services talk about.
+
+Results are frozen dataclasses (cheap to make by the page); requests are pydantic models that read the contract's
+PascalCase wire form and ignore what they do not know, so that versions N and N-1 of two services can talk.
+Rules on the values (lengths, URL syntax) belong to the managers, not to the types.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.alias_generators import to_pascal
+
+DEFAULT_PAGE_LIMIT: Final = 20
+MAX_PAGE_LIMIT: Final = 200
+DEFAULT_MAX_LINKS_PER_USER: Final = 10_000
+MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_IMPORT_BYTES: Final = 20 * 1024 * 1024
+MAX_IMPORT_ROWS_LISTED: Final = 1_000
+#: A whole-map answer of followers or following holds at most this many; beyond it, page.
+MAX_WHOLE_MAP: Final = 10_000
+
+
+class LinkStatus(StrEnum):
+    PENDING = "pending"
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+class Visibility(StrEnum):
+    PUBLIC = "public"
+    FOLLOWERS = "followers"
+    PRIVATE = "private"
+
+
+class Relationship(StrEnum):
+    """Of a viewer to somebody."""
+
+    NONE = "none"
+    REQUESTED = "requested"
+    FOLLOWING = "following"
+    SELF = "self"
+
+
+class FollowState(StrEnum):
+    FOLLOWING = "following"
+    REQUESTED = "requested"
+
+
+class TokenKind(StrEnum):
+    SESSION = "session"
+    API_TOKEN = "api_token"  # noqa: S105  # a kind, not a token
+
+
+# --- who is asking ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The end user on whose behalf a call is made, as the gateway vouches for them."""
+
+    user_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInfo:
+    """What may be shown of a session or an API token: never the token."""
+
+    name: str
+    kind: TokenKind
+    scopes: tuple[str, ...]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whom a token stands for."""
+
+    actor: Actor
+    token: TokenInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session just opened. ``token`` is shown this once; the store keeps only its hash."""
+
+    token: str
+    user: Actor
+    expires_at: datetime
+
+
+# --- users --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    id: int
+    name: str
+    display_name: str
+    email: str
+    private: bool
+    created_at: datetime
+
+    @property
+    def ref(self) -> Actor:
+        return Actor(self.id, self.name)
+
+
+# --- links --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    id: int
+    url: str
+    title: str
+    description: str
+    status: LinkStatus
+    tags: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    visibility: Visibility
+    #: Grows with each change of the (user, url) pair; survives deletion and a later add.
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPage:
+    links: list[Link]
+    #: Opaque; empty when this is the last page.
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class TagCount:
+    tag: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TagPage:
+    tags: list[TagCount]
+    next_page_token: str
+
+
+class ImportAction(StrEnum):
+    IMPORTED = "imported"
+    MERGED = "merged"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRow:
+    line: int
+    url: str
+    action: ImportAction
+    #: A stable code: ``duplicate_of_line_12``, ``link_limit_reached``, ``unsupported_scheme``, ...
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    import_id: int
+    total: int
+    imported: int
+    merged: int
+    unchanged: int
+    skipped: int
+    #: At most MAX_IMPORT_ROWS_LISTED, in file order, never the plainly imported ones.
+    rows: list[ImportRow] = field(default_factory=list)
+    rows_truncated: bool = False
+
+
+# --- social graph -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NamePage:
+    """Some followers, or some of the followed, newest first."""
+
+    names: list[str]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class FollowCounts:
+    followers: int
+    following: int
+
+
+# --- requests -----------------------------------------------------------------------------------------------------
+
+
+def parse_tag_set(value: object) -> object:
+    """Any of the three forms in which tags are sent (set object, list, comma-separated string) as a list.
+
+    A tag whose value in the set object is false is not in the set. Anything else is left for pydantic to refuse.
+    """
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [tag for tag in value.split(",") if tag.strip()]
+    if isinstance(value, dict) and all(isinstance(present, bool) for present in value.values()):
+        return [tag for tag, present in value.items() if present]
+    return value
+
+
+TagSet = Annotated[tuple[str, ...], BeforeValidator(parse_tag_set)]
+
+
+def _empty_as_none(value: object) -> object:
+    return None if value == "" else value
+
+
+#: Go clients send "" for what they leave out.
+OptionalText = Annotated[str | None, BeforeValidator(_empty_as_none)]
+
+
+class WireRequest(BaseModel):
+    """The base of what travels between services as a JSON object with PascalCase keys."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_pascal, populate_by_name=True, extra="ignore"
+    )
+
+    def to_wire(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class PageRequest(WireRequest):
+    limit: int = DEFAULT_PAGE_LIMIT
+    start_token: str = ""
+
+
+class GetLinksRequest(PageRequest):
+    """Whose links, and which of them. Every filter given must hold; an empty one does not filter."""
+
+    username: str
+    url_regex: str = ""
+    title_regex: str = ""
+    description_regex: str = ""
+    tag: str = ""
+    #: Free text: every word must be the beginning of a word in title, tags, description or URL.
+    q: str = ""
+    visibility: Annotated[Visibility | None, BeforeValidator(_empty_as_none)] = None
+    status: Annotated[LinkStatus | None, BeforeValidator(_empty_as_none)] = None
+
+
+class AddLinkRequest(WireRequest):
+    url: str
+    title: str = ""
+    description: str = ""
+    username: str
+    tags: TagSet = ()
+    visibility: Annotated[Visibility | None, BeforeValidator(_empty_as_none)] = None
+    #: A repeat with the same key gives the first answer and adds nothing. Empty: no such promise.
+    idempotency_key: str = ""
+
+
+class UpdateLinkRequest(WireRequest):
+    """Changes what is sent. An empty title or description means "as it is" (the original's clients send those)."""
+
+    url: str
+    title: OptionalText = None
+    description: OptionalText = None
+    clear_description: bool = False
+    username: str
+    add_tags: TagSet = ()
+    remove_tags: TagSet = ()
+    visibility: Annotated[Visibility | None, BeforeValidator(_empty_as_none)] = None
+    #: The version that the caller saw; another one now is a PreconditionFailed.
+    if_version: int | None = None
+
+
+class GetTagsRequest(PageRequest):
+    username: str
+    #: Only tags that begin with this, without regard to case.
+    prefix: str = ""
+
+
+class ImportRequest(WireRequest):
+    """How to read a bookmarks file."""
+
+    username: str
+    #: For rows whose file does not say.
+    visibility: Visibility = Visibility.PRIVATE
+    folders_as_tags: bool = False
+    idempotency_key: str = ""
+
+
+class RegisterRequest(WireRequest):
+    email: str = ""
+    name: str
+    display_name: str = ""
+
+
+class FollowRequest(BaseModel):
+    """Lower-case on the wire, as in the original."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    followed: str
+    follower: str
+
+
+class GetFollowRequest(PageRequest):
+    """Whose followers or followed. ``limit`` None asks for the whole map."""
+
+    username: str
+    limit: int | None = None  # type: ignore[assignment]  # the one list whose default is "all"
+
+
+USER_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,37}[A-Za-z0-9])?")
+

@@ -1,0 +1,230 @@
+"""Results as the plain objects that travel as JSON, and back. The forms are the contract's.
+
+Times stay ``datetime``: the encoder (``pkg.runtime.json``) writes them as RFC 3339 UTC, and reading takes either.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pkg.object_model.types import (
+    Actor,
+    FollowCounts,
+    Identity,
+    ImportAction,
+    ImportReport,
+    ImportRow,
+    Link,
+    LinkPage,
+    LinkStatus,
+    NamePage,
+    Session,
+    TagCount,
+    TagPage,
+    TokenInfo,
+    TokenKind,
+    User,
+    Visibility,
+)
+
+type Wire = dict[str, Any]
+
+
+def _time(value: str | datetime) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def tag_set(tags: tuple[str, ...]) -> dict[str, bool]:
+    return dict.fromkeys(tags, True)
+
+
+def link_to_wire(link: Link) -> Wire:
+    return {
+        "Id": str(link.id),
+        "Url": link.url,
+        "Title": link.title,
+        "Description": link.description,
+        "Status": link.status,
+        "Tags": dict.fromkeys(link.tags, True),
+        "CreatedAt": link.created_at,
+        "UpdatedAt": link.updated_at,
+        "Visibility": link.visibility,
+        "Version": link.version,
+    }
+
+
+def link_from_wire(wire: Mapping[str, Any]) -> Link:
+    return Link(
+        id=int(wire["Id"]),
+        url=wire["Url"],
+        title=wire["Title"],
+        description=wire["Description"],
+        status=LinkStatus(wire["Status"]),
+        tags=tuple(wire["Tags"]),
+        created_at=_time(wire["CreatedAt"]),
+        updated_at=_time(wire["UpdatedAt"]),
+        visibility=Visibility(wire["Visibility"]),
+        version=wire["Version"],
+    )
+
+
+def link_page_to_wire(page: LinkPage) -> Wire:
+    return {
+        "links": [link_to_wire(link) for link in page.links],
+        "NextPageToken": page.next_page_token,
+        "err": "",
+    }
+
+
+def link_page_from_wire(wire: Mapping[str, Any]) -> LinkPage:
+    return LinkPage([link_from_wire(link) for link in wire["links"]], wire["NextPageToken"])
+
+
+def tag_page_to_wire(page: TagPage) -> Wire:
+    return {
+        "tags": [{"Tag": row.tag, "Count": row.count} for row in page.tags],
+        "NextPageToken": page.next_page_token,
+        "err": "",
+    }
+
+
+def tag_page_from_wire(wire: Mapping[str, Any]) -> TagPage:
+    return TagPage(
+        [TagCount(row["Tag"], row["Count"]) for row in wire["tags"]], wire["NextPageToken"]
+    )
+
+
+def import_report_to_wire(report: ImportReport) -> Wire:
+    return {
+        "ImportId": str(report.import_id),
+        "Total": report.total,
+        "Imported": report.imported,
+        "Merged": report.merged,
+        "Unchanged": report.unchanged,
+        "Skipped": report.skipped,
+        "Rows": [
+            {"Line": row.line, "Url": row.url, "Action": row.action, "Reason": row.reason}
+            for row in report.rows
+        ],
+        "RowsTruncated": report.rows_truncated,
+    }
+
+
+def import_report_from_wire(wire: Mapping[str, Any]) -> ImportReport:
+    return ImportReport(
+        import_id=int(wire["ImportId"]),
+        total=wire["Total"],
+        imported=wire["Imported"],
+        merged=wire["Merged"],
+        unchanged=wire["Unchanged"],
+        skipped=wire["Skipped"],
+        rows=[
+            ImportRow(
+                line=row["Line"],
+                url=row["Url"],
+                action=ImportAction(row["Action"]),
+                reason=row["Reason"],
+            )
+            for row in wire["Rows"]
+        ],
+        rows_truncated=wire["RowsTruncated"],
+    )
+
+
+def user_to_wire(user: User) -> Wire:
+    return {
+        "Id": str(user.id),
+        "Name": user.name,
+        "DisplayName": user.display_name,
+        "Email": user.email,
+        "Private": user.private,
+        "CreatedAt": user.created_at,
+    }
+
+
+def user_from_wire(wire: Mapping[str, Any]) -> User:
+    return User(
+        id=int(wire["Id"]),
+        name=wire["Name"],
+        display_name=wire["DisplayName"],
+        email=wire["Email"],
+        private=wire["Private"],
+        created_at=_time(wire["CreatedAt"]),
+    )
+
+
+def actor_to_wire(actor: Actor) -> Wire:
+    return {"Id": str(actor.user_id), "Name": actor.name}
+
+
+def actor_from_wire(wire: Mapping[str, Any]) -> Actor:
+    return Actor(int(wire["Id"]), wire["Name"])
+
+
+def session_to_wire(session: Session) -> Wire:
+    """``session`` is the token itself, as the original's clients expect it."""
+    return {
+        "session": session.token,
+        "user": actor_to_wire(session.user),
+        "ExpiresAt": session.expires_at,
+        "err": "",
+    }
+
+
+def session_from_wire(wire: Mapping[str, Any]) -> Session:
+    return Session(
+        token=wire["session"],
+        user=actor_from_wire(wire["user"]),
+        expires_at=_time(wire["ExpiresAt"]),
+    )
+
+
+def token_info_to_wire(token: TokenInfo) -> Wire:
+    return {
+        "Name": token.name,
+        "Kind": token.kind,
+        "Scopes": list(token.scopes),
+        "ExpiresAt": token.expires_at,
+    }
+
+
+def identity_to_wire(identity: Identity) -> Wire:
+    return {
+        "user": actor_to_wire(identity.actor),
+        "token": token_info_to_wire(identity.token),
+        "err": "",
+    }
+
+
+def identity_from_wire(wire: Mapping[str, Any]) -> Identity:
+    token = wire["token"]
+    return Identity(
+        actor=actor_from_wire(wire["user"]),
+        token=TokenInfo(
+            name=token["Name"],
+            kind=TokenKind(token["Kind"]),
+            scopes=tuple(token["Scopes"]),
+            expires_at=_time(token["ExpiresAt"]),
+        ),
+    )
+
+
+def name_page_to_wire(key: str, page: NamePage) -> Wire:
+    """``key`` is ``followers`` or ``following``."""
+    return {
+        key: dict.fromkeys(page.names, True),
+        "NextPageToken": page.next_page_token,
+        "err": "",
+    }
+
+
+def name_page_from_wire(key: str, wire: Mapping[str, Any]) -> NamePage:
+    return NamePage(list(wire[key]), wire.get("NextPageToken", ""))
+
+
+def follow_counts_to_wire(counts: FollowCounts) -> Wire:
+    return {"FollowerCount": counts.followers, "FollowingCount": counts.following, "err": ""}
+
+
+def follow_counts_from_wire(wire: Mapping[str, Any]) -> FollowCounts:
+    return FollowCounts(wire["FollowerCount"], wire["FollowingCount"])
