@@ -1,0 +1,1 @@
+"""Protocol definitions (.proto) and the code generated from them by `make proto`."""
