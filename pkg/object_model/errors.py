@@ -13,9 +13,7 @@ class DelinkciousError(Exception):
     kind: ClassVar[str] = "internal"
     default_code: ClassVar[str] = "internal"
 
-    def __init__(
-        self, message: str, *, code: str | None = None, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code

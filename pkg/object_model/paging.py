@@ -63,9 +63,7 @@ def check_page_limit(limit: int) -> int:
 
 
 def _digest(scope: Sequence[object]) -> bytes:
-    canonical = json.dumps([str(part) for part in scope], ensure_ascii=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    canonical = json.dumps([str(part) for part in scope], ensure_ascii=False).encode("utf-8", "surrogatepass")
     return hashlib.sha256(canonical).digest()[:_DIGEST_BYTES]
 
 

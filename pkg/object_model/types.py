@@ -224,9 +224,7 @@ OptionalText = Annotated[str | None, BeforeValidator(_empty_as_none)]
 class WireRequest(BaseModel):
     """The base of what travels between services as a JSON object with PascalCase keys."""
 
-    model_config = ConfigDict(
-        frozen=True, alias_generator=to_pascal, populate_by_name=True, extra="ignore"
-    )
+    model_config = ConfigDict(frozen=True, alias_generator=to_pascal, populate_by_name=True, extra="ignore")
 
     def to_wire(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -316,4 +314,3 @@ class GetFollowRequest(PageRequest):
 
 
 USER_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,37}[A-Za-z0-9])?")
-

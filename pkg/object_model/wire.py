@@ -89,9 +89,7 @@ def tag_page_to_wire(page: TagPage) -> Wire:
 
 
 def tag_page_from_wire(wire: Mapping[str, Any]) -> TagPage:
-    return TagPage(
-        [TagCount(row["Tag"], row["Count"]) for row in wire["tags"]], wire["NextPageToken"]
-    )
+    return TagPage([TagCount(row["Tag"], row["Count"]) for row in wire["tags"]], wire["NextPageToken"])
 
 
 def import_report_to_wire(report: ImportReport) -> Wire:

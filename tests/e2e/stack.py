@@ -47,7 +47,9 @@ def running_stack(data: Path, *, users: Sequence[str] = (), options: Sequence[st
     for user in users:
         command += ["--user", user]
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + START_DEADLINE
         while not ready_file.exists():

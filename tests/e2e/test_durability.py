@@ -29,7 +29,9 @@ async def add_until(client: ApiClient, victim: str, enough: asyncio.Event) -> tu
         number += 1
         url = f"https://{victim}.example/{number}"
         try:
-            reply = await client.call("POST", "/v1/links", body={"url": url, "title": victim, "tags": [victim]})
+            reply = await client.call(
+                "POST", "/v1/links", body={"url": url, "title": victim, "tags": [victim]}
+            )
         except aiohttp.ClientError:
             failed += 1
             continue
@@ -62,7 +64,7 @@ async def test_killing_a_process_loses_no_accepted_link(limited_stack: Stack, vi
             return bool(limited_stack.ready["pids"].get(victim) not in (None, before))
 
         await eventually(back, f"{victim} is started again")
-        at_death = len((await _links_when_up(dora, victim)))
+        at_death = len(await _links_when_up(dora, victim))
         await eventually(lambda: saved(at_death + 20), "links are being added again")
         enough.set()
         accepted, failed = await adding
