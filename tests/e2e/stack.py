@@ -1,11 +1,12 @@
 """A whole system of a test's own: `cmd/up.py` on its own data directory and free ports."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,13 @@ class Stack:
 
 
 @contextmanager
-def running_stack(data: Path, *, users: Sequence[str] = (), options: Sequence[str] = ()) -> Iterator[Stack]:
+def running_stack(
+    data: Path,
+    *,
+    users: Sequence[str] = (),
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Stack]:
     """Runs until the block ends; then stops it as Ctrl-C would, and insists that it stopped cleanly."""
     data.mkdir(parents=True, exist_ok=True)
     log = data.parent / f"{data.name}.log"
@@ -48,7 +55,12 @@ def running_stack(data: Path, *, users: Sequence[str] = (), options: Sequence[st
         command += ["--user", user]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
     try:
         deadline = time.monotonic() + START_DEADLINE

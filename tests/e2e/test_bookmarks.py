@@ -44,9 +44,7 @@ def reference_rows(name: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def bookmarks_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    with running_stack(
-        tmp_path_factory.mktemp("bookmarks") / "data", users=["alice", "bob", "carol"]
-    ) as stack:
+    with running_stack(tmp_path_factory.mktemp("bookmarks") / "data", users=["alice", "bob", "carol"]) as stack:
         yield stack  # type: ignore[misc]
 
 
@@ -115,9 +113,7 @@ async def test_filters_find_what_a_scan_finds(alice: ApiClient) -> None:
     assert github
     both = await alice.all_links(limit="200", title_regex="(?i)cloud", description_regex="free")
     assert [link["Id"] for link in both] == [
-        link["Id"]
-        for link in everything
-        if "cloud" in link["Title"].lower() and "free" in link["Description"]
+        link["Id"] for link in everything if "cloud" in link["Title"].lower() and "free" in link["Description"]
     ]
     assert both
     found = await alice.expect("GET", "/v1/links", params={"q": "kubern", "limit": "200"})
@@ -127,24 +123,18 @@ async def test_filters_find_what_a_scan_finds(alice: ApiClient) -> None:
         assert "kubern" in text
     tags = (await alice.expect("GET", "/v1/tags", params={"limit": "200"}))["tags"]
     counted = {row["Tag"]: row["Count"] for row in tags}
-    assert counted["major-cloud-providers"] == sum(
-        "major-cloud-providers" in link["Tags"] for link in everything
-    )
+    assert counted["major-cloud-providers"] == sum("major-cloud-providers" in link["Tags"] for link in everything)
 
 
 async def test_a_link_lives_and_dies(alice: ApiClient) -> None:
     url = "https://example.com/lives?and=dies"
     added = await alice.expect("POST", "/v1/links", body={"url": url, "title": "One", "tags": ["A", "b"]})
     assert added["link"]["Tags"] == {"A": True, "b": True}
-    assert (await alice.call("POST", "/v1/links", body={"url": url, "title": "Two"})).json[
-        "code"
-    ] == "link_exists"
+    assert (await alice.call("POST", "/v1/links", body={"url": url, "title": "Two"})).json["code"] == "link_exists"
     changed = await alice.expect("PUT", "/v1/links", data={"url": url, "remove_tags": "a", "add_tags": "c,d"})
     assert changed["link"]["Tags"] == {"b": True, "c": True, "d": True}
     assert (changed["link"]["Title"], changed["link"]["Version"]) == ("One", 2)
-    stale = await alice.call(
-        "PUT", "/v1/links", body={"url": url, "title": "Late"}, headers={"If-Match": "1"}
-    )
+    stale = await alice.call("PUT", "/v1/links", body={"url": url, "title": "Late"}, headers={"If-Match": "1"})
     assert (stale.status, stale.json["code"]) == (412, "version_mismatch")
     assert (await alice.expect("DELETE", "/v1/links", params={"url": url}))["deleted"] is True
     assert await alice.all_links(url_regex="lives") == []

@@ -29,9 +29,7 @@ async def add_until(client: ApiClient, victim: str, enough: asyncio.Event) -> tu
         number += 1
         url = f"https://{victim}.example/{number}"
         try:
-            reply = await client.call(
-                "POST", "/v1/links", body={"url": url, "title": victim, "tags": [victim]}
-            )
+            reply = await client.call("POST", "/v1/links", body={"url": url, "title": victim, "tags": [victim]})
         except aiohttp.ClientError:
             failed += 1
             continue

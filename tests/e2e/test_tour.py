@@ -39,9 +39,7 @@ def mismatch(expected: Any, actual: Any, where: str = "reply") -> str | None:
         extra = set() if open_ended else actual.keys() - expected.keys()
         if missing or extra:
             return f"{where}: missing {sorted(missing)}, unexpected {sorted(extra)}"
-        faults = (
-            mismatch(value, actual[key], f"{where}.{key}") for key, value in expected.items() if key != ANY
-        )
+        faults = (mismatch(value, actual[key], f"{where}.{key}") for key, value in expected.items() if key != ANY)
         return next((fault for fault in faults if fault), None)
     if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
         pairs = enumerate(zip(expected, actual, strict=True))
@@ -75,9 +73,7 @@ def test_the_tour_runs_as_written(house: Path) -> None:
         )
         assert done.returncode == 0, f"{commands}\n{done.stderr}"
         replies = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
-        assert mismatch(promised, replies) is None, (
-            f"{commands}\n{mismatch(promised, replies)}\n{done.stdout}"
-        )
+        assert mismatch(promised, replies) is None, f"{commands}\n{mismatch(promised, replies)}\n{done.stdout}"
 
 
 def test_a_broken_promise_is_seen() -> None:
