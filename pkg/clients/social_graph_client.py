@@ -1,0 +1,61 @@
+"""The social graph service from afar."""
+
+from typing import Final, Literal
+from urllib.parse import quote
+
+from pkg.clients.reply import read_reply
+from pkg.object_model import interfaces
+from pkg.object_model.types import (
+    Actor,
+    FollowCounts,
+    FollowRequest,
+    FollowState,
+    GetFollowRequest,
+    NamePage,
+    Relationship,
+)
+from pkg.object_model.wire import follow_counts_from_wire, name_page_from_wire
+from pkg.object_model.wire_requests import FOLLOWS_QUERY, to_query
+from pkg.runtime.http_client import ServiceHttpClient
+from pkg.runtime.json import encode
+
+_SERVICE: Final = "social-graph-manager"
+
+
+class SocialGraphClient(interfaces.SocialGraphManager):
+    def __init__(self, http: ServiceHttpClient) -> None:
+        self._http = http
+
+    async def follow(self, actor: Actor | None, request: FollowRequest) -> FollowState:
+        body = await self._http.request(
+            "POST", "/follow", actor=actor, body=encode(request.model_dump()), repeatable=False
+        )
+        return read_reply(_SERVICE, body, lambda wire: FollowState(wire["State"]))
+
+    async def unfollow(self, actor: Actor | None, request: FollowRequest) -> None:
+        await self._http.request(
+            "POST", "/unfollow", actor=actor, body=encode(request.model_dump()), repeatable=False
+        )
+
+    async def get_followers(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        return await self._names("followers", actor, request)
+
+    async def get_following(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        return await self._names("following", actor, request)
+
+    async def _names(
+        self, which: Literal["followers", "following"], actor: Actor | None, request: GetFollowRequest
+    ) -> NamePage:
+        query = to_query(request, FOLLOWS_QUERY)
+        path = f"/{which}/{quote(query.pop('username', ''), safe='')}"
+        body = await self._http.request("GET", path, actor=actor, params=query, repeatable=True)
+        return read_reply(_SERVICE, body, lambda wire: name_page_from_wire(which, wire))
+
+    async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
+        body = await self._http.request("GET", f"/counts/{user_id}", actor=actor, repeatable=True)
+        return read_reply(_SERVICE, body, follow_counts_from_wire)
+
+    async def get_relationship(self, actor: Actor | None, viewer_id: int, user_id: int) -> Relationship:
+        path = f"/relationships/{viewer_id}/{user_id}"
+        body = await self._http.request("GET", path, actor=actor, repeatable=True)
+        return read_reply(_SERVICE, body, lambda wire: Relationship(wire["Relationship"]))

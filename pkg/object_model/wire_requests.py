@@ -1,0 +1,115 @@
+"""Requests as they travel: those that exist only on the wire, and the query strings of the others.
+
+A client writes what is here and the service reads it, so that both sides take a name from one place.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from pkg.object_model.types import WireRequest
+
+#: Field -> its name in the query string.
+type QueryNames = Mapping[str, str]
+
+LINKS_QUERY: Final[QueryNames] = MappingProxyType(
+    {
+        "username": "username",
+        "url_regex": "url",
+        "title_regex": "title",
+        "description_regex": "description",
+        "tag": "tag",
+        "q": "q",
+        "visibility": "visibility",
+        "status": "status",
+        "limit": "limit",
+        "start_token": "start",
+    }
+)
+TAGS_QUERY: Final[QueryNames] = MappingProxyType(
+    {"username": "username", "prefix": "prefix", "limit": "limit", "start_token": "start"}
+)
+IMPORT_QUERY: Final[QueryNames] = MappingProxyType(
+    {
+        "username": "username",
+        "visibility": "visibility",
+        "folders_as_tags": "folders_as_tags",
+        "idempotency_key": "idempotency_key",
+    }
+)
+FOLLOWS_QUERY: Final[QueryNames] = MappingProxyType(
+    {"username": "username", "limit": "limit", "start_token": "start"}
+)
+#: One call that looks up users takes at most this many names, or ids.
+MAX_LOOKUP: Final = 1_000
+
+
+DecimalId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
+
+
+class UserNameRequest(WireRequest):
+    username: str
+
+
+class DeleteLinkRequest(WireRequest):
+    username: str
+    url: str
+
+
+class LoginRequest(WireRequest):
+    username: str
+    auth_token: str
+
+
+class LogoutRequest(WireRequest):
+    username: str
+    session: str
+
+
+class AuthenticateRequest(WireRequest):
+    token: str
+
+
+class GetUserRequest(WireRequest):
+    name: str
+
+
+class FindUsersRequest(WireRequest):
+    names: Annotated[tuple[str, ...], Field(max_length=MAX_LOOKUP)]
+
+
+class FindNamesRequest(WireRequest):
+    """Ids travel as strings: not every reader of JSON keeps 64 bits."""
+
+    ids: Annotated[tuple[DecimalId, ...], Field(max_length=MAX_LOOKUP)]
+
+    def user_ids(self) -> list[int]:
+        """Without what is larger than any id: it is nobody's."""
+        return [user_id for user_id in map(int, self.ids) if user_id < 2**63]
+
+
+class CountsRequest(WireRequest):
+    user_id: int
+
+
+class RelationshipRequest(WireRequest):
+    viewer_id: int
+    user_id: int
+
+
+def to_query(request: WireRequest, names: QueryNames) -> dict[str, str]:
+    """What ``request`` says beyond its defaults, under the query's names."""
+    query: dict[str, str] = {}
+    for field, name in names.items():
+        value = getattr(request, field)
+        about = type(request).model_fields[field]
+        if value is None or (value == about.default and not about.is_required()):
+            continue
+        if isinstance(value, bool):
+            query[name] = "true" if value else "false"
+        else:
+            query[name] = str(value.value if isinstance(value, Enum) else value)
+    return query

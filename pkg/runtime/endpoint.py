@@ -1,0 +1,175 @@
+"""One operation of a service over HTTP: who may call it, how its request is read, what it does.
+
+A service's ``routes.py`` is a table of these. Everything that each of them has to do (check the caller, read
+arguments strictly, encode the answer) happens here, once; a handler is left with its manager. Errors are raised, and
+become answers in the layer around the application (``pkg.runtime.http_service``).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from pkg.object_model.wire_requests import QueryNames
+from pkg.runtime.arguments import parse_query, read_object, read_query
+from pkg.runtime.caller_auth import Call, CallerAuth
+from pkg.runtime.json import decode, encode
+
+JSON: Final = "application/json"
+
+#: What a handler returns: a JSON object, or a file that is sent as it is made.
+type Answer = Mapping[str, Any] | Download
+
+
+class Reader[RequestT](Protocol):
+    """Makes a request of what came over HTTP. Raises InvalidArgument."""
+
+    async def read(self, http: Request) -> RequestT: ...
+    def describe(self, path: str) -> dict[str, Any]:
+        """The part of an OpenAPI operation that says what is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body[RequestT: BaseModel]:
+    """A JSON object. Any Content-Type: the original's clients send none."""
+
+    model: type[RequestT]
+
+    async def read(self, http: Request) -> RequestT:
+        return read_object(self.model, decode(await http.body()))
+
+    def describe(self, path: str) -> dict[str, Any]:
+        schema = self.model.model_json_schema()
+        return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Query[RequestT: BaseModel]:
+    """Parameters of the query and of the path."""
+
+    model: type[RequestT]
+    names: QueryNames
+
+    async def read(self, http: Request) -> RequestT:
+        return self.parse(http)
+
+    def parse(self, http: Request) -> RequestT:
+        wanted = self.names.values()
+        sent = parse_query(http.scope["query_string"], wanted) | {
+            name: str(value) for name, value in http.path_params.items()
+        }
+        return read_query(self.model, sent, self.names)
+
+    def describe(self, path: str) -> dict[str, Any]:
+        return {
+            "parameters": [
+                {
+                    "name": name,
+                    "in": "path" if f"{{{name}" in path else "query",
+                    "required": self.model.model_fields[field].is_required(),
+                    "schema": {"type": "string"},
+                }
+                for field, name in self.names.items()
+            ]
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded[RequestT: BaseModel]:
+    """A file that is still on its way, and what is to be done with it."""
+
+    request: RequestT
+    content: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload[RequestT: BaseModel]:
+    """A file as the body, unread, and its parameters in the query."""
+
+    query: Query[RequestT]
+
+    async def read(self, http: Request) -> Uploaded[RequestT]:
+        return Uploaded(self.query.parse(http), http.stream())
+
+    def describe(self, path: str) -> dict[str, Any]:
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        return self.query.describe(path) | {"requestBody": {"required": True, "content": content}}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file, sent as it is made."""
+
+    content: AsyncIterator[bytes]
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint[RequestT]:
+    method: str
+    path: str
+    #: The row of ``pkg.runtime.access`` that says who may call this.
+    operation: str
+    reads: Reader[RequestT]
+    handle: Callable[[Call, RequestT], Awaitable[Answer]]
+    #: Mounted first, past FastAPI's own work, which costs more than the rest of a short read.
+    hot: bool = False
+
+    def bind(self, caller_auth: CallerAuth) -> Callable[[Request], Awaitable[Response]]:
+        """The handler that Starlette calls."""
+
+        async def serve(http: Request) -> Response:
+            call = caller_auth.authorize(http.headers, self.operation)
+            answer = await self.handle(call, await self.reads.read(http))
+            if isinstance(answer, Download):
+                return StreamingResponse(await _begun(answer.content), media_type=answer.media_type)
+            return Response(encode(answer), media_type=JSON)
+
+        return serve
+
+
+def build_endpoints(
+    title: str, caller_auth: CallerAuth, endpoints: Sequence[Endpoint[Any]], *, docs: bool = False
+) -> FastAPI:
+    """The application that serves ``endpoints``. ``docs`` adds ``/docs`` and ``/openapi.json``, for developers."""
+    app = FastAPI(
+        title=title,
+        docs_url="/docs" if docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if docs else None,
+        # A misspelt path is a 404: a client that follows a redirect may drop the body on the way.
+        redirect_slashes=False,
+    )
+    for endpoint in sorted(endpoints, key=lambda endpoint: not endpoint.hot):
+        serve = endpoint.bind(caller_auth)
+        if endpoint.hot:
+            app.add_route(endpoint.path, serve, methods=[endpoint.method])
+        else:
+            app.add_api_route(
+                endpoint.path,
+                serve,
+                methods=[endpoint.method],
+                name=endpoint.operation,
+                operation_id=f"{endpoint.method.lower()}{endpoint.path}",
+                description=endpoint.handle.__doc__ or "",
+                response_class=Response,
+                response_model=None,
+                openapi_extra=endpoint.reads.describe(endpoint.path),
+            )
+    return app
+
+
+async def _begun(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """``content`` with its first piece made, so that a refusal is raised while there is a status to give it."""
+    first = await anext(content, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in content:
+            yield piece
+
+    return whole()

@@ -1,0 +1,1 @@
+"""One folder a deployable: wiring and transport only."""

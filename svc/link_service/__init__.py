@@ -1,0 +1,1 @@
+"""The link service: links, tags, import and export, over REST."""

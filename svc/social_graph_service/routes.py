@@ -1,0 +1,97 @@
+"""The social graph service's REST interface: what each operation is called, reads and answers."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from pkg.object_model.interfaces import SocialGraphManager
+from pkg.object_model.types import MAX_BODY_BYTES, FollowRequest, GetFollowRequest
+from pkg.object_model.wire import follow_counts_to_wire, name_page_to_wire
+from pkg.object_model.wire_requests import FOLLOWS_QUERY, CountsRequest, RelationshipRequest
+from pkg.runtime.caller_auth import Call, CallerAuth
+from pkg.runtime.endpoint import Answer, Body, Endpoint, Query, build_endpoints
+
+
+def build_app(manager: SocialGraphManager, caller_auth: CallerAuth, *, docs: bool = False) -> FastAPI:
+    return build_endpoints("social-graph-manager", caller_auth, social_graph_endpoints(manager), docs=docs)
+
+
+def body_limit(path: str) -> int:
+    return MAX_BODY_BYTES
+
+
+def social_graph_endpoints(manager: SocialGraphManager) -> list[Endpoint[Any]]:
+    handlers = _Handlers(manager)
+    return [
+        Endpoint(
+            method="POST",
+            path="/follow",
+            operation="graph.write",
+            reads=Body(FollowRequest),
+            handle=handlers.follow,
+        ),
+        Endpoint(
+            method="POST",
+            path="/unfollow",
+            operation="graph.write",
+            reads=Body(FollowRequest),
+            handle=handlers.unfollow,
+        ),
+        Endpoint(
+            method="GET",
+            # A name with a slash in it is nobody's, which is for the manager to say.
+            path="/followers/{username:path}",
+            operation="graph.read",
+            reads=Query(GetFollowRequest, FOLLOWS_QUERY),
+            handle=handlers.get_followers,
+        ),
+        Endpoint(
+            method="GET",
+            path="/following/{username:path}",
+            operation="graph.read",
+            reads=Query(GetFollowRequest, FOLLOWS_QUERY),
+            handle=handlers.get_following,
+        ),
+        Endpoint(
+            method="GET",
+            path="/counts/{user_id}",
+            operation="graph.read",
+            reads=Query(CountsRequest, {"user_id": "user_id"}),
+            handle=handlers.get_counts,
+        ),
+        Endpoint(
+            method="GET",
+            path="/relationships/{viewer_id}/{user_id}",
+            operation="graph.read",
+            reads=Query(RelationshipRequest, {"viewer_id": "viewer_id", "user_id": "user_id"}),
+            handle=handlers.get_relationship,
+            hot=True,
+        ),
+    ]
+
+
+class _Handlers:
+    def __init__(self, manager: SocialGraphManager) -> None:
+        self._manager = manager
+
+    async def follow(self, call: Call, request: FollowRequest) -> Answer:
+        return {"State": await self._manager.follow(call.actor, request), "err": ""}
+
+    async def unfollow(self, call: Call, request: FollowRequest) -> Answer:
+        """Not to have followed is no error."""
+        await self._manager.unfollow(call.actor, request)
+        return {"err": ""}
+
+    async def get_followers(self, call: Call, request: GetFollowRequest) -> Answer:
+        return name_page_to_wire("followers", await self._manager.get_followers(call.actor, request))
+
+    async def get_following(self, call: Call, request: GetFollowRequest) -> Answer:
+        return name_page_to_wire("following", await self._manager.get_following(call.actor, request))
+
+    async def get_counts(self, call: Call, request: CountsRequest) -> Answer:
+        return follow_counts_to_wire(await self._manager.get_counts(call.actor, request.user_id))
+
+    async def get_relationship(self, call: Call, request: RelationshipRequest) -> Answer:
+        """What the viewer is to the user."""
+        relationship = await self._manager.get_relationship(call.actor, request.viewer_id, request.user_id)
+        return {"Relationship": relationship, "err": ""}

@@ -1,0 +1,1 @@
+"""The user service: users, sessions and tokens, over REST."""
