@@ -10,7 +10,7 @@ import importlib
 import json
 import os
 import pkgutil
-import socket
+import socket  # noqa: F401  # loaded before the watch begins, as every library's import would load it
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping
@@ -91,7 +91,7 @@ def watch(root: str) -> None:
             faults.append(f"{where} starts a thread")
         start(thread)
 
-    threading.Thread.start = watched_start  # type: ignore[method-assign]  # this is the probe
+    threading.Thread.start = watched_start  # type: ignore[method-assign,assignment]  # this is the probe
 
 
 def modules(package: ModuleType) -> Iterator[str]:
@@ -103,8 +103,6 @@ def modules(package: ModuleType) -> Iterator[str]:
 
 def main(root: str, packages: list[str]) -> None:
     sys.path.insert(0, root)
-    # Whatever the interpreter and the probe themselves need is loaded before the watch begins.
-    assert socket and Path
     watch(root)
     imported = []
     for package in packages:
