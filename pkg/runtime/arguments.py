@@ -69,7 +69,9 @@ def parse_query(raw: bytes, wanted: Iterable[str]) -> dict[str, str]:
             raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_PAIRS
         )
     except UnicodeDecodeError:
-        raise InvalidArgument("the query string must be percent-encoded UTF-8", code="malformed_query") from None
+        raise InvalidArgument(
+            "the query string must be percent-encoded UTF-8", code="malformed_query"
+        ) from None
     except ValueError:
         raise InvalidArgument(
             f"the query string has more than {MAX_QUERY_PAIRS} parameters", code="malformed_query"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from pkg.runtime.caller_auth import Call, CallerAuth
 
 from pkg.object_model.interfaces import LinkManager
 from pkg.object_model.types import (
@@ -22,7 +23,6 @@ from pkg.object_model.wire_requests import (
     DeleteLinkRequest,
     UserNameRequest,
 )
-from pkg.runtime.caller_auth import Call, CallerAuth
 from pkg.runtime.endpoint import Answer, Body, Download, Endpoint, Query, Upload, Uploaded, build_endpoints
 
 

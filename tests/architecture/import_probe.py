@@ -77,7 +77,13 @@ def watch(root: str) -> None:
     os.environ = WatchedEnvironment(os.environ, root)  # type: ignore[assignment]  # noqa: B003  # this is the probe
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in {"socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen"}:
+        if event in {
+            "socket.__new__",
+            "socket.connect",
+            "socket.bind",
+            "socket.getaddrinfo",
+            "subprocess.Popen",
+        }:
             where = guilty(root)
             if where:
                 faults.append(f"{where}: {event}")

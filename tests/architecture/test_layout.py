@@ -42,7 +42,10 @@ VAGUE_NAMES = re.compile(r"(?:.*_)?(?:utils?|helpers?|commons?|misc|stuff)")
 
 def python_files(root: Path, *folders: str) -> list[Path]:
     return sorted(
-        path for folder in folders for path in (root / folder).rglob("*.py") if "__pycache__" not in path.parts
+        path
+        for folder in folders
+        for path in (root / folder).rglob("*.py")
+        if "__pycache__" not in path.parts
     )
 
 
@@ -105,7 +108,9 @@ def test_no_file_has_a_name_that_says_nothing(tmp_path: Path) -> None:
 def shadowed(root: Path) -> str:
     """What ``import cmd, pdb`` finds when Python is started in ``root``."""
     script = "import cmd, pdb; assert issubclass(pdb.Pdb, cmd.Cmd); print(cmd.__file__)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() if done.returncode == 0 else "broken: " + done.stderr.strip().splitlines()[-1]
 
 
@@ -130,9 +135,17 @@ FORBIDDEN_IMPORTS = [
     ("pkg/clients/link_client.py", "import httpx", "The inside speaks aiohttp"),
     ("pkg/link_manager/manager.py", "import pkg.user_manager.manager", "No manager imports another"),
     ("pkg/link_manager/manager.py", "import fastapi", "Managers and their in-memory stores"),
-    ("pkg/user_manager/manager.py", "import pkg.user_manager.sql_store", "Managers and their in-memory stores"),
+    (
+        "pkg/user_manager/manager.py",
+        "import pkg.user_manager.sql_store",
+        "Managers and their in-memory stores",
+    ),
     ("pkg/social_graph_manager/memory_store.py", "import asyncpg", "Managers and their in-memory stores"),
-    ("svc/link_service/routes.py", "import pkg.link_manager.sql_store", "Routes know the manager's interface"),
+    (
+        "svc/link_service/routes.py",
+        "import pkg.link_manager.sql_store",
+        "Routes know the manager's interface",
+    ),
     ("svc/link_service/app.py", "import svc.user_service.app", "No service imports another"),
     ("svc/user_service/app.py", "import tests", "Nothing imports cmd or tests"),
     ("pkg/runtime/json.py", "import cmd", "Nothing imports cmd or tests"),
@@ -213,10 +226,15 @@ def test_the_object_model_imports_the_standard_library_and_pydantic_alone(tmp_pa
     assert strangers(ROOT / "pkg" / "object_model", ("pydantic", "pkg.object_model")) == []
 
     (tmp_path / "types.py").write_text("import re, msgspec\nfrom pkg.runtime import json\n")
-    assert strangers(tmp_path, ("pydantic", "pkg.object_model")) == ["types.py: msgspec", "types.py: pkg.runtime"]
+    assert strangers(tmp_path, ("pydantic", "pkg.object_model")) == [
+        "types.py: msgspec",
+        "types.py: pkg.runtime",
+    ]
 
 
-BANNED = re.compile(r"\bBaseHTTPMiddleware\b|^\s*(?:import|from) (?:httpx|requests)\b|@app\.middleware\(", re.MULTILINE)
+BANNED = re.compile(
+    r"\bBaseHTTPMiddleware\b|^\s*(?:import|from) (?:httpx|requests)\b|@app\.middleware\(", re.MULTILINE
+)
 
 
 def banned_words(root: Path, *folders: str) -> list[str]:
@@ -231,7 +249,9 @@ def test_no_slow_middleware_and_no_slow_client(tmp_path: Path) -> None:
     assert banned_words(ROOT, "pkg", "svc", "fun", "cmd") == []
 
     (tmp_path / "pkg").mkdir()
-    (tmp_path / "pkg" / "a.py").write_text("from starlette.middleware.base import BaseHTTPMiddleware\nimport httpx\n")
+    (tmp_path / "pkg" / "a.py").write_text(
+        "from starlette.middleware.base import BaseHTTPMiddleware\nimport httpx\n"
+    )
     assert banned_words(tmp_path, "pkg") == ["pkg/a.py: BaseHTTPMiddleware", "pkg/a.py: import httpx"]
 
 
@@ -311,7 +331,9 @@ def test_no_registry_is_written_down(tmp_path: Path) -> None:
         assert registry_traces(committed(ROOT)) == []
 
     (tmp_path / "uv.lock").touch()
-    (tmp_path / "requirements.txt").write_text("--index-url https://pypi.example.org/simple/\naiohttp==3.12\n")
+    (tmp_path / "requirements.txt").write_text(
+        "--index-url https://pypi.example.org/simple/\naiohttp==3.12\n"
+    )
     (tmp_path / "clean.txt").write_text("aiohttp==3.12 \\\n    --hash=sha256:00\n")
     assert registry_traces(sorted(tmp_path.iterdir())) == [
         "requirements.txt: --index-url https://pypi.example.org/simple/",

@@ -46,7 +46,12 @@ def test_tags_in_each_form(tags: object) -> None:
 def test_what_the_original_go_client_sends() -> None:
     sent = LINK | {"Title": "", "Description": "", "AddTags": None, "RemoveTags": {"go": True}}
     request = read_object(UpdateLinkRequest, sent)
-    assert (request.title, request.description, request.add_tags, request.remove_tags) == (None, None, (), ("go",))
+    assert (request.title, request.description, request.add_tags, request.remove_tags) == (
+        None,
+        None,
+        (),
+        ("go",),
+    )
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -70,11 +75,23 @@ def test_only_an_object_is_a_request(sent: object) -> None:
         (AddLinkRequest, LINK | {"Tags": {"a": 1}}, "Tags must be a set like"),
         (AddLinkRequest, LINK | {"Tags": ["a", 3]}, "Tags must hold text only"),
         (AddLinkRequest, LINK | {"Tags": ["a\x00"]}, "Tags must not contain the character NUL"),
-        (AddLinkRequest, LINK | {"Visibility": "secret"}, "Visibility must be one of public, followers or private"),
+        (
+            AddLinkRequest,
+            LINK | {"Visibility": "secret"},
+            "Visibility must be one of public, followers or private",
+        ),
         (UpdateLinkRequest, LINK | {"IfVersion": "3"}, "IfVersion must be a whole number, not text"),
         (UpdateLinkRequest, LINK | {"IfVersion": True}, "IfVersion must be a whole number, not a switch"),
-        (UpdateLinkRequest, LINK | {"IfVersion": 3.0}, "IfVersion must be a whole number, not another number"),
-        (UpdateLinkRequest, LINK | {"IfVersion": 2**63}, "IfVersion must be a whole number of at most 64 bits"),
+        (
+            UpdateLinkRequest,
+            LINK | {"IfVersion": 3.0},
+            "IfVersion must be a whole number, not another number",
+        ),
+        (
+            UpdateLinkRequest,
+            LINK | {"IfVersion": 2**63},
+            "IfVersion must be a whole number of at most 64 bits",
+        ),
         (UpdateLinkRequest, LINK | {"ClearDescription": "yes"}, "ClearDescription must be true or false"),
         (UpdateLinkRequest, LINK | {"ClearDescription": 1}, "ClearDescription must be true or false"),
         (FollowRequest, {"followed": "alice"}, "follower is missing"),
@@ -139,10 +156,20 @@ def test_defaults_are_left_out_of_a_query() -> None:
         (GetLinksRequest, LINKS_QUERY, {"username": "a", "limit": " 5"}, "limit must be a whole number"),
         (GetLinksRequest, LINKS_QUERY, {"username": "a", "limit": "5.0"}, "limit must be a whole number"),
         (GetLinksRequest, LINKS_QUERY, {"username": "a", "limit": "1_0"}, "limit must be a whole number"),
-        (GetLinksRequest, LINKS_QUERY, {"username": "a", "limit": "9" * 5000}, "limit must be a whole number"),
+        (
+            GetLinksRequest,
+            LINKS_QUERY,
+            {"username": "a", "limit": "9" * 5000},
+            "limit must be a whole number",
+        ),
         (GetLinksRequest, LINKS_QUERY, {"username": "a", "status": "dead"}, "status must be one of"),
         (GetLinksRequest, LINKS_QUERY, {"username": "a", "url": "\x00"}, "url must not contain"),
-        (ImportRequest, IMPORT_QUERY, {"username": "a", "folders_as_tags": "1"}, "folders_as_tags must be true"),
+        (
+            ImportRequest,
+            IMPORT_QUERY,
+            {"username": "a", "folders_as_tags": "1"},
+            "folders_as_tags must be true",
+        ),
     ],
 )
 def test_a_query_is_refused_under_the_name_it_used(
