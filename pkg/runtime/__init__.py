@@ -1,0 +1,1 @@
+"""What every service does once: settings, logs, metrics, traces, health, errors, caller authentication, shutdown."""

@@ -1,0 +1,43 @@
+"""Who may call what: the one table. What is not in it is refused."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+LINK_MANAGER: Final = "link-manager"
+USER_MANAGER: Final = "user-manager"
+SOCIAL_GRAPH_MANAGER: Final = "social-graph-manager"
+API_GATEWAY: Final = "api-gateway"
+#: The command-line tools of those who run the system.
+OPERATOR: Final = "operator"
+
+#: Service -> operation -> callers.
+ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProxyType(
+    {
+        LINK_MANAGER: MappingProxyType(
+            {
+                "links.read": frozenset({API_GATEWAY}),
+                "links.write": frozenset({API_GATEWAY}),
+                "links.import": frozenset({API_GATEWAY}),
+                "links.export": frozenset({API_GATEWAY}),
+            }
+        ),
+        USER_MANAGER: MappingProxyType(
+            {
+                "users.register": frozenset({API_GATEWAY, OPERATOR}),
+                "users.login": frozenset({API_GATEWAY, OPERATOR}),
+                "users.logout": frozenset({API_GATEWAY, OPERATOR}),
+                "users.authenticate": frozenset({API_GATEWAY}),
+                "users.read": frozenset({API_GATEWAY, OPERATOR}),
+                "users.find": frozenset({API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, OPERATOR}),
+            }
+        ),
+        SOCIAL_GRAPH_MANAGER: MappingProxyType(
+            {
+                "graph.write": frozenset({API_GATEWAY}),
+                "graph.read": frozenset({API_GATEWAY, LINK_MANAGER}),
+            }
+        ),
+        API_GATEWAY: MappingProxyType({}),
+    }
+)

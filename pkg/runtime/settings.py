@@ -1,0 +1,227 @@
+"""What a service is told from outside: read once at start, checked, then fixed.
+
+Every setting is an environment variable, named by its alias. ``load_settings`` reads them; the constructor takes values alone,
+so that a test never depends on the environment it runs in. Secrets are named by files (``..._FILE``), never put
+into variables, where every child and every crash report would see them.
+"""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from pkg.runtime.caller_auth import MutualAuth, load_mutual_auth
+from pkg.runtime.start_error import StartError
+
+_MIN_PASSWORD_LENGTH: Final = 12
+_WELL_KNOWN_PASSWORDS: Final = frozenset(
+    {"123", "postgres", "password", "secret", "changeme", "change-me", "delinkcious", "admin", "default", "test"}
+)
+
+
+class Mode(StrEnum):
+    PRODUCTION = "production"
+    #: A developer's machine: loopback only, local users, relaxed secrets.
+    LOCAL = "local"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _read_secret_file(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, SecretStr):
+        return value
+    path = Path(str(value))
+    try:
+        content = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"cannot read the secret file {path}: {error.strerror}; mount the secret there") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"the secret file {path} is not text") from None
+    if not content:
+        raise ValueError(f"the secret file {path} is empty; write the secret into it")
+    if info.data.get("mode") != Mode.LOCAL and (
+        len(content) < _MIN_PASSWORD_LENGTH or content.lower().strip("0123456789") in _WELL_KNOWN_PASSWORDS
+    ):
+        raise ValueError(
+            f"the secret in {path} is a default or too short (at least {_MIN_PASSWORD_LENGTH} characters); "
+            "make a random one"
+        )
+    return SecretStr(content)
+
+
+#: A secret whose variable names a file. A SecretStr given to the constructor is taken as the secret itself.
+SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret_file)]
+
+
+def _without_blank(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _host_name(value: str) -> str:
+    if not value or any(character in value for character in "/@? \t\n"):
+        raise ValueError("must be a host name or an address, without a scheme and without a port")
+    return value
+
+
+HostName = Annotated[str, BeforeValidator(_without_blank), AfterValidator(_host_name)]
+PortNumber = Annotated[int, Field(ge=1, le=65_535)]
+#: A service overrides ``port`` with its own default: ``port: ListenPort = 8080``. 0 takes any free one.
+ListenPort = Annotated[int, Field(validation_alias="PORT", ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=3_600)]
+
+
+class ServiceAddress(BaseModel, frozen=True):
+    host: HostName
+    port: PortNumber
+
+    @property
+    def base_url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+class ServiceSettings(BaseSettings):
+    """What every service has. A service's own class adds fields, each with its variable as ``validation_alias``."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, case_sensitive=True, hide_input_in_errors=True
+    )
+
+    service_name: ClassVar[str]
+
+    # First, because others are judged by it.
+    mode: Mode = Field(default=Mode.PRODUCTION, validation_alias="DELINKCIOUS_MODE")
+    host: HostName = Field(
+        default_factory=lambda data: "127.0.0.1" if data.get("mode") == Mode.LOCAL else "0.0.0.0",  # noqa: S104  # in a pod
+        validation_alias="HOST",
+    )
+    port: ListenPort = 8080
+    log_level: Annotated[LogLevel, BeforeValidator(lambda value: str(value).strip().lower())] = Field(
+        default=LogLevel.INFO, validation_alias="LOG_LEVEL"
+    )
+    mutual_auth: bool = Field(default=True, validation_alias="DELINKCIOUS_MUTUAL_AUTH")
+    mutual_auth_file: Path = Field(
+        default=Path("/etc/delinkcious/mutual-auth.yaml"), validation_alias="DELINKCIOUS_MUTUAL_AUTH_FILE"
+    )
+    #: Beyond it requests are refused at once: a queue would only make everybody late.
+    max_concurrent_requests: int = Field(default=200, ge=1, le=100_000, validation_alias="MAX_CONCURRENT_REQUESTS")
+    max_connections: int = Field(default=2_000, ge=1, le=1_000_000, validation_alias="MAX_CONNECTIONS")
+    #: Seconds, until the answer begins.
+    request_timeout: Seconds = Field(default=10.0, validation_alias="REQUEST_TIMEOUT")
+    #: Seconds, for the whole of an answer that is sent as it is made, and for a body that is read as it comes.
+    stream_timeout: Seconds = Field(default=120.0, validation_alias="STREAM_TIMEOUT")
+    #: Seconds between failing /readyz and refusing connections: so long balancers go on sending.
+    drain_delay: float = Field(default=0.0, ge=0, le=600, validation_alias="DRAIN_DELAY")
+    #: Seconds that requests get to finish after that.
+    shutdown_grace: Seconds = Field(default=20.0, validation_alias="SHUTDOWN_GRACE")
+    commit: str = Field(default="unknown", max_length=64, validation_alias="DELINKCIOUS_COMMIT")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @property
+    def is_local(self) -> bool:
+        return self.mode is Mode.LOCAL
+
+    def load_mutual_auth(self) -> MutualAuth:
+        """The service's edges. With mutual authentication off the file may be missing; then there are none.
+
+        Raises:
+            StartError: the file is missing or wrong.
+        """
+        if not self.mutual_auth and not self.mutual_auth_file.exists():
+            return MutualAuth({}, {})
+        return load_mutual_auth(self.mutual_auth_file)
+
+    @model_validator(mode="after")
+    def _keep_local_mode_local(self) -> Self:
+        if self.is_local and not _is_loopback(self.host):
+            raise ValueError(
+                "HOST must be a loopback address in local mode, where anybody can log in as anybody; "
+                "leave it out, or set DELINKCIOUS_MODE=production"
+            )
+        if not self.is_local and not self.mutual_auth:
+            raise ValueError(
+                "DELINKCIOUS_MUTUAL_AUTH=false is for local mode only; remove it, or set DELINKCIOUS_MODE=local"
+            )
+        return self
+
+
+def load_settings[SettingsT: ServiceSettings](
+    settings_class: type[SettingsT], environment: Mapping[str, str] | None = None
+) -> SettingsT:
+    """The settings, as the environment has them. Ends the process with one line a fault on standard error."""
+    try:
+        return read_settings(settings_class, os.environ if environment is None else environment)
+    except StartError as error:
+        for fault in error.faults:
+            print(f"{settings_class.service_name}: {fault}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def read_settings[SettingsT: ServiceSettings](
+    settings_class: type[SettingsT], environment: Mapping[str, str]
+) -> SettingsT:
+    """
+    Raises:
+        StartError: one fault for each setting that cannot be used, naming its variable.
+    """
+    source = EnvSettingsSource(settings_class, case_sensitive=True, env_ignore_empty=True)
+    source.env_vars = {name: value for name, value in environment.items() if value != ""}
+    try:
+        settings = settings_class(**source())
+    except SettingsError as error:
+        raise StartError(str(error)) from None
+    except ValidationError as invalid:
+        raise StartError(*(_fault(fault) for fault in invalid.errors(include_url=False, include_input=False))) from None
+    # Read here as well, so that a missing or default secret stops the start before anything else is tried.
+    settings.load_mutual_auth()
+    return settings
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not fault["loc"]:
+        return message
+    variable = ".".join(str(step) for step in fault["loc"])
+    if fault["type"] == "missing":
+        return f"{variable} is not set; set it"
+    return f"{variable}: {message[:1].lower()}{message[1:]}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
