@@ -53,11 +53,12 @@ def write_event(level: str, event: str, values: Mapping[str, object]) -> None:
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger with the methods ``debug``, ``info``, ``warning``, ``error``; keyword arguments become keys."""
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        None,
+        _SINK,  # never called: _emit writes
         processors=[_emit],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger=name,
-    )
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    ).bind(logger=name)
     return logger
 
 

@@ -1,0 +1,338 @@
+"""How one service calls another over HTTP: in time, within bounds, and with errors that are ours again.
+
+Repeats are for calls that the interface says are safe to repeat; a write whose answer was lost may have happened.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, NoReturn
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from pkg.object_model.errors import (
+    ERROR_KINDS,
+    DeadlineExceeded,
+    DelinkciousError,
+    Internal,
+    Unavailable,
+)
+from pkg.object_model.types import Actor
+from pkg.runtime.caller_auth import CALLER_REFUSAL_CODES, EdgeCredentials
+from pkg.runtime.context import RequestContext, current_context
+from pkg.runtime.errors import ERROR_STATUS, METHOD_NOT_ALLOWED, NO_SUCH_PATH
+from pkg.runtime.http_service import REQUEST_ID_HEADER, REQUEST_TIMEOUT_HEADER
+from pkg.runtime.logs import get_logger
+from pkg.runtime.metrics import CalleeMetrics
+
+DEFAULT_TIMEOUT: Final = 2.0
+MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
+MAX_RETRIES: Final = 2
+
+#: Seconds kept back of the caller's own deadline, to make an answer of what happened here.
+_MARGIN: Final = 0.01
+_CONNECT_TIMEOUT: Final = 1.0
+#: Seconds before the first repeat; doubled for the second, and jittered.
+_RETRY_PAUSE: Final = 0.03
+#: Less than the server's (pkg.runtime.server.KEEP_ALIVE): see there.
+_KEEP_ALIVE: Final = 30.0
+_MAX_CONNECTIONS: Final = 200
+_MAX_ERROR_BYTES: Final = 64 * 1024
+_MAX_ERROR_TEXT: Final = 2_000
+
+_KINDS_BY_STATUS: Final[Mapping[int, str]] = {
+    status.http: kind for kind, status in ERROR_STATUS.items() if status.http < 500
+} | {502: "unavailable", 503: "unavailable", 504: "deadline_exceeded"}
+#: Answers that say "not now" on behalf of something in between or of the callee itself.
+_REPEATABLE_STATUSES: Final = frozenset({502, 503})
+
+_log = get_logger(__name__)
+
+
+def open_session() -> aiohttp.ClientSession:
+    """The one session of a process, to be closed at its end. Must be called where an event loop runs.
+
+    It keeps no cookies, which are users', and heeds no proxy variables: services find each other directly.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=10),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+        trust_env=False,
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+    )
+
+
+class ServiceHttpClient:
+    """One callee, as one caller sees it."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        credentials: EdgeCredentials,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.callee = credentials.callee
+        self._session = session
+        self._base_url = base_url.rstrip("/")
+        self._credentials = credentials
+        self._timeout = timeout
+        self._metrics = CalleeMetrics(credentials.callee)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        actor: Actor | None,
+        params: Mapping[str, str] | None = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        content_type: str = "application/json",
+        repeatable: bool,
+        timeout: float | None = None,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+    ) -> bytes:
+        """The body of the answer, which was a success.
+
+        ``timeout`` is in seconds, for all attempts together; the deadline of the request that we serve bounds it. A body that
+        is an iterator can be sent once: such a call is never repeated.
+
+        Raises:
+            DelinkciousError: what the callee answered, as it raised it there.
+            Unavailable: it cannot be reached (``<callee>_unavailable``).
+            DeadlineExceeded: it did not answer in time.
+            Internal: it does not let us in (``upstream_refused``), or answers nonsense (``bad_upstream_reply``).
+        """
+        began = time.monotonic()
+        context = current_context()
+        deadline = self._deadline(began, timeout, context)
+        attempts = 1 + (MAX_RETRIES if repeatable and (body is None or isinstance(body, bytes)) else 0)
+        url = self._url(path, params)
+        outcome = "internal"
+        try:
+            while True:
+                attempts -= 1
+                try:
+                    reply = await self._attempt(
+                        method, url, actor, body, content_type, deadline, context, max_response_bytes
+                    )
+                except _Transient as failure:
+                    pause = self._pause(MAX_RETRIES - attempts, failure.error)
+                    if attempts <= 0 or time.monotonic() + pause >= deadline:
+                        raise failure.error from failure.__cause__
+                    self._metrics.retries.inc()
+                    await asyncio.sleep(pause)
+                else:
+                    outcome = "ok"
+                    return reply
+        except DelinkciousError as error:
+            outcome = error.kind
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            self._metrics.observe(outcome, time.monotonic() - began)
+
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        actor: Actor | None,
+        params: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[bytes]:
+        """The answer's body as it comes. ``timeout`` (seconds) is for the whole of it.
+
+        The deadline of the request that we serve bounds only its beginning. Raises as ``request`` does; nothing is repeated.
+        """
+        began = time.monotonic()
+        context = current_context()
+        whole = began + (self._timeout if timeout is None else timeout)
+        outcome = "cancelled"
+        response: aiohttp.ClientResponse | None = None
+        try:
+            first = self._deadline(began, timeout, context)
+            try:
+                async with _until(first):
+                    response = await self._open(
+                        method, self._url(path, params), actor, None, "", whole, context
+                    )
+                    if response.status != 200:
+                        self._raise_refused(response, await self._read(response, _MAX_ERROR_BYTES))
+                while True:
+                    async with _until(whole):
+                        piece = await response.content.readany()
+                    if not piece:
+                        break
+                    yield piece
+            except TimeoutError:
+                raise self._late() from None
+            except aiohttp.ClientError as error:
+                raise self._away(error) from error
+            except _Transient as failure:
+                raise failure.error from failure.__cause__
+            outcome = "ok"
+        except DelinkciousError as error:
+            outcome = error.kind
+            raise
+        finally:
+            if response is not None:
+                # Half-read, it cannot be used again; whole, this does nothing.
+                response.close()
+            self._metrics.observe(outcome, time.monotonic() - began)
+
+    def _deadline(self, now: float, timeout: float | None, context: RequestContext | None) -> float:
+        deadline = now + (self._timeout if timeout is None else timeout)
+        if context is not None and context.deadline is not None:
+            deadline = min(deadline, context.deadline - _MARGIN)
+        if deadline <= now:
+            raise self._late()
+        return deadline
+
+    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
+        query = f"?{urlencode(params)}" if params else ""
+        return URL(f"{self._base_url}{path}{query}", encoded=True)
+
+    async def _attempt(
+        self,
+        method: str,
+        url: URL,
+        actor: Actor | None,
+        body: bytes | AsyncIterator[bytes] | None,
+        content_type: str,
+        deadline: float,
+        context: RequestContext | None,
+        max_bytes: int,
+    ) -> bytes:
+        try:
+            async with _until(deadline):
+                response = await self._open(method, url, actor, body, content_type, deadline, context)
+                async with response:
+                    content = await self._read(response, max_bytes)
+        except TimeoutError as error:
+            # aiohttp's own: the connection was not made in time, which says nothing of our deadline.
+            if isinstance(error, aiohttp.ServerTimeoutError) and time.monotonic() < deadline:
+                raise _Transient(self._away(error)) from error
+            raise self._late() from None
+        except aiohttp.ClientError as error:
+            raise _Transient(self._away(error)) from error
+        if response.status == 200:
+            return content
+        self._raise_refused(response, content)
+
+    async def _open(
+        self,
+        method: str,
+        url: URL,
+        actor: Actor | None,
+        body: bytes | AsyncIterator[bytes] | None,
+        content_type: str,
+        deadline: float,
+        context: RequestContext | None,
+    ) -> aiohttp.ClientResponse:
+        headers = self._credentials.headers(actor)
+        if context is not None:
+            headers[REQUEST_ID_HEADER] = context.request_id
+            headers["traceparent"] = context.traceparent
+        headers[REQUEST_TIMEOUT_HEADER] = str(max(1, int((deadline - time.monotonic()) * 1000)))
+        if body is not None:
+            headers["Content-Type"] = content_type
+        return await self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
+
+    async def _read(self, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+        length = response.content_length
+        if length is not None and length <= max_bytes:
+            return await response.read()
+        if length is None:
+            content = bytearray()
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > max_bytes:
+                    break
+            else:
+                return bytes(content)
+        response.close()
+        raise Internal(f"{self.callee} answered more than {max_bytes} bytes", code="bad_upstream_reply")
+
+    def _raise_refused(self, response: aiohttp.ClientResponse, content: bytes) -> NoReturn:
+        status = response.status
+        kind = _KINDS_BY_STATUS.get(status)
+        message, code = _read_error(content)
+        if code in CALLER_REFUSAL_CODES or (status in (401, 403) and code is None):
+            # About us, not about the user: they must not be asked to log in for it.
+            _log.error("a service does not let us in", callee=self.callee, reason=code, status=status)
+            raise Internal(f"{self.callee} did not accept a call of {self._credentials.caller}", code="upstream_refused")
+        if status in _REPEATABLE_STATUSES:
+            retry_after = _read_retry_after(response.headers.get("Retry-After"))
+            raise _Transient(
+                Unavailable(
+                    message or f"{self.callee} cannot answer now; try again shortly",
+                    code=code or self._unavailable_code,
+                    retry_after=retry_after,
+                )
+            )
+        if kind is None or code is None or code in (NO_SUCH_PATH, METHOD_NOT_ALLOWED):
+            _log.error("a service answered out of its contract", callee=self.callee, status=status, code=code)
+            if status >= 500 and code is not None:
+                raise Internal(f"{self.callee} failed", code=code)
+            raise Internal(f"{self.callee} gave an answer that we cannot read", code="bad_upstream_reply")
+        raise ERROR_KINDS[kind](message, code=code)
+
+    @property
+    def _unavailable_code(self) -> str:
+        return f"{self.callee.replace('-', '_')}_unavailable"
+
+    def _away(self, error: BaseException) -> Unavailable:
+        _log.warning("a service cannot be reached", callee=self.callee, reason=type(error).__name__)
+        return Unavailable(
+            f"{self.callee} cannot be reached; try again shortly", code=self._unavailable_code, retry_after=1
+        )
+
+    def _late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{self.callee} did not answer in time")
+
+    def _pause(self, retries_done: int, error: DelinkciousError) -> float:
+        pause = _RETRY_PAUSE * 2**retries_done * random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, hides nothing
+        if error.retry_after is not None and error.code != self._unavailable_code:
+            pause += error.retry_after
+        return pause
+
+
+class _Transient(Exception):
+    """Worth another attempt, if the call may be repeated; otherwise ``error`` it is."""
+
+    def __init__(self, error: DelinkciousError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def _until(deadline: float) -> asyncio.Timeout:
+    """``deadline`` is on the scale of ``time.monotonic()``."""
+    return asyncio.timeout(max(0.0, deadline - time.monotonic()))
+
+
+def _read_error(content: bytes) -> tuple[str, str | None]:
+    try:
+        body: Any = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return "", None
+    if not isinstance(body, dict):
+        return "", None
+    message, code = body.get("err"), body.get("code")
+    if not isinstance(message, str) or not isinstance(code, str) or not code:
+        return "", None
+    return message[:_MAX_ERROR_TEXT], code
+
+
+def _read_retry_after(header: str | None) -> float | None:
+    """Seconds. The other form of the header, a date, is none that we send."""
+    return float(header) if header and header.isascii() and header.isdigit() and len(header) < 6 else None

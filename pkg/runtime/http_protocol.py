@@ -1,0 +1,98 @@
+"""HTTP/1.1 as uvicorn and httptools speak it, with the bounds that they leave to the one who uses them.
+
+The parser itself takes headers of any length and waits for them for ever; a client that sends one byte a minute would
+hold its connection as long as it likes. What cannot be parsed is answered in our form.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from pkg.runtime.errors import error_body
+from pkg.runtime.http_service import MAX_HEADER_BYTES, MAX_URL_BYTES
+
+#: Seconds in which the head of a request must be here, from the connection's start or the head's first byte.
+HEAD_DEADLINE: Final = 15.0
+#: Seconds for which the rest of a body is read that was refused already, so that the client reads the refusal.
+REFUSED_BODY_DEADLINE: Final = 30.0
+SWEEP_INTERVAL: Final = 1.0
+
+_MAX_HEAD_BYTES: Final = MAX_URL_BYTES + 2 * MAX_HEADER_BYTES
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    #: For all connections of the process; the server sets it.
+    max_connections = 2_000
+
+    #: Loop time since which we wait for the rest of a head; 0 when we do not.
+    awaiting_head_since = 0.0
+    #: Loop time since which we read a body whose answer is given; 0 when we do not.
+    discarding_since = 0.0
+    _head_bytes = 0
+    _in_message = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.awaiting_head_since = self.loop.time()
+        if len(self.connections) > self.max_connections:
+            # No answer: at this point each byte written is work for somebody who may be an attacker.
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.awaiting_head_since and self._in_message:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(431, "the URL and headers are too large", "headers_too_large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.awaiting_head_since = self.loop.time()
+        self._head_bytes = 0
+        self._in_message = True
+
+    def on_headers_complete(self) -> None:
+        self.awaiting_head_since = 0.0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        self.discarding_since = 0.0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "this is not a valid HTTP request", "malformed_request")
+
+    def sweep(self, now: float) -> None:
+        """Closes the connection if its client has had its time. ``now`` is loop time."""
+        if self.awaiting_head_since and now - self.awaiting_head_since > HEAD_DEADLINE:
+            self.transport.close()
+        elif self._in_message and self.cycle is not None and self.cycle.response_complete:
+            if not self.discarding_since:
+                self.discarding_since = now
+            elif now - self.discarding_since > REFUSED_BODY_DEADLINE:
+                self.transport.close()
+
+    def _refuse(self, status: int, message: str, code: str) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            # An earlier request of this connection is being answered; bytes in between would spoil its answer.
+            self.transport.close()
+            return
+        body = error_body(message, code, "")
+        head = (
+            STATUS_LINE[status],
+            b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body),
+        )
+        self.transport.write(b"".join((*head, body)))
+        self.transport.close()
+
+
+async def sweep_for_ever(connections: "set[Any]") -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SWEEP_INTERVAL)
+        now = loop.time()
+        for connection in list(connections):
+            if isinstance(connection, BoundedHttpProtocol):
+                connection.sweep(now)

@@ -1,0 +1,435 @@
+"""The one layer around a service's application: everything that every request needs, in one pure ASGI class.
+
+In order: own pages (health, metrics, version), request id and trace, limits of URL and headers, shedding, body limit,
+deadline, the application, errors turned into JSON, metrics, one log line. ``BaseHTTPMiddleware`` would cost more for each of
+these than all of them cost together (docs/adr/003).
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pkg.object_model.errors import (
+    DeadlineExceeded,
+    DelinkciousError,
+    InvalidArgument,
+    TooLarge,
+    Unavailable,
+)
+from pkg.object_model.types import MAX_BODY_BYTES
+from pkg.runtime.context import CURRENT_CONTEXT, RequestContext
+from pkg.runtime.errors import (
+    error_body,
+    install_error_handlers,
+    internal_error_response,
+    retry_after_seconds,
+    status_of,
+)
+from pkg.runtime.health import Check, ReadinessProbe
+from pkg.runtime.json import encode
+from pkg.runtime.logs import describe_exception, get_logger, write_event
+from pkg.runtime.metrics import METRICS_CONTENT_TYPE, UNMATCHED, RequestMetrics, render_metrics
+from pkg.runtime.settings import ServiceSettings
+from pkg.runtime.tracing import TraceContext
+from pkg.runtime.version import package_version
+
+REQUEST_ID_HEADER: Final = "X-Request-ID"
+#: Milliseconds that the caller still waits. It can shorten our own limit, never lengthen it.
+REQUEST_TIMEOUT_HEADER: Final = "X-Request-Timeout-Ms"
+
+MAX_URL_BYTES: Final = 16 * 1024
+MAX_HEADER_BYTES: Final = 32 * 1024
+MAX_HEADERS: Final = 100
+#: Seconds after which a shed request may come back.
+RETRY_AFTER_SHED: Final = 1
+#: The status that the log and the metrics show for a client that left (nginx's 499); nobody gets it as an answer.
+CLIENT_GONE: Final = 499
+URI_TOO_LONG: Final = 414
+HEADERS_TOO_LARGE: Final = 431
+
+_MAX_REQUEST_ID: Final = 128
+_REQUEST_ID_CHARACTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_JSON: Final = b"application/json"
+_REPLACEMENT: Final = "\ufffd"
+
+type Headers = list[tuple[bytes, bytes]]
+type Limit = Callable[[str], int] | int
+#: Seconds, by path.
+type TimeLimit = Callable[[str], float | None]
+
+_log = get_logger(__name__)
+
+
+def build_http_service(
+    settings: ServiceSettings,
+    app: ASGIApp,
+    *,
+    readiness: Mapping[str, Check],
+    body_limit: Limit = MAX_BODY_BYTES,
+    time_limit: TimeLimit | None = None,
+) -> "HttpService":
+    """``app`` with everything around it that a service needs.
+
+    ``body_limit`` is in bytes, by path. ``time_limit`` is in seconds by path, for paths that need more or less than
+    ``settings.request_timeout``; None leaves that.
+    """
+    if isinstance(app, Starlette):
+        install_error_handlers(app)
+    return HttpService(settings, app, ReadinessProbe(readiness), body_limit, time_limit)
+
+
+class HttpService:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        app: ASGIApp,
+        readiness: ReadinessProbe,
+        body_limit: Limit,
+        time_limit: TimeLimit | None,
+    ) -> None:
+        self.app = app
+        self.metrics = RequestMetrics(settings.service_name)
+        self.request_timeout = settings.request_timeout
+        self.stream_timeout = settings.stream_timeout
+        self.max_in_flight = settings.max_concurrent_requests
+        self.in_flight = 0
+        self.draining = False
+        self.body_limit: Callable[[str], int] = body_limit if callable(body_limit) else lambda _path: body_limit
+        self.time_limit = time_limit
+        self._service_name = settings.service_name
+        self._commit = settings.commit
+        self._readiness = readiness
+        self._pages: Mapping[str, Callable[[], Awaitable[tuple[int, bytes, bytes]]]] = {
+            "/livez": self._livez,
+            "/startupz": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_page,
+            "/version": self._version,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _decline(scope, receive, send)
+            return
+        page = self._pages.get(scope["path"])
+        if page is not None:
+            await self._serve_page(page, scope, send)
+            return
+        await _Exchange(self, scope, receive, send).run()
+
+    def begin_drain(self) -> None:
+        """From here on not ready, and every answer asks its client to connect anew, which will be elsewhere."""
+        self.draining = True
+
+    async def _serve_page(
+        self, page: Callable[[], Awaitable[tuple[int, bytes, bytes]]], scope: Scope, send: Send
+    ) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            status, content_type = 405, _JSON
+            body = error_body("this path takes GET only", "method_not_allowed", "")
+        else:
+            status, content_type, body = await page()
+        headers = _headers(content_type, len(body))
+        headers.append((b"cache-control", b"no-store"))
+        if self.draining:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+
+    async def _livez(self) -> tuple[int, bytes, bytes]:
+        return 200, _JSON, b'{"err":""}'
+
+    async def _readyz(self) -> tuple[int, bytes, bytes]:
+        if self.draining:
+            return 503, _JSON, encode({"ready": False, "dependencies": {}, "err": "shutting down"})
+        result = await self._readiness.check()
+        wrong = [f"{name}: {state}" for name, state in result.dependencies.items() if state != "ok"]
+        body = encode(
+            {
+                "ready": result.ready,
+                "dependencies": dict(result.dependencies),
+                "err": f"not ready ({', '.join(wrong)})" if wrong else "",
+            }
+        )
+        return 200 if result.ready else 503, _JSON, body
+
+    async def _metrics_page(self) -> tuple[int, bytes, bytes]:
+        return 200, METRICS_CONTENT_TYPE.encode(), render_metrics()
+
+    async def _version(self) -> tuple[int, bytes, bytes]:
+        body = {"service": self._service_name, "version": package_version(), "commit": self._commit, "err": ""}
+        return 200, _JSON, encode(body)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_app_receive",
+        "_app_send",
+        "_body_bytes",
+        "_body_limit",
+        "_complete",
+        "_extra_headers",
+        "_gone",
+        "_more_time",
+        "_refusal",
+        "_scope",
+        "_service",
+        "_status",
+        "_timeout",
+        "request_id",
+    )
+
+    def __init__(self, service: HttpService, scope: Scope, receive: Receive, send: Send) -> None:
+        self._service = service
+        self._scope = scope
+        self._app_receive = receive
+        self._app_send = send
+        self._body_bytes = 0
+        self._body_limit = 0
+        #: Of the answer; 0 until it begins.
+        self._status = 0
+        self._complete = False
+        #: The client left before its answer was whole.
+        self._gone = False
+        #: What ``receive`` raised, which no handler in between may turn into something else.
+        self._refusal: DelinkciousError | None = None
+        self._timeout: asyncio.Timeout | None = None
+        self._more_time = 0.0
+        self._extra_headers: Headers = []
+        self.request_id = ""
+
+    async def run(self) -> None:
+        began = time.perf_counter()
+        service, scope = self._service, self._scope
+        request_id = traceparent = timeout_ms = content_length = None
+        header_bytes = 0
+        headers = scope["headers"]
+        for name, value in headers:
+            header_bytes += len(name) + len(value)
+            if name == b"x-request-id":
+                request_id = value
+            elif name == b"traceparent":
+                traceparent = value
+            elif name == b"content-length":
+                content_length = value
+            elif name == b"x-request-timeout-ms":
+                timeout_ms = value
+        if request_id and len(request_id) <= _MAX_REQUEST_ID and _REQUEST_ID_CHARACTERS.issuperset(request_id):
+            self.request_id = request_id.decode("ascii")
+        else:
+            self.request_id = os.urandom(16).hex()
+            request_id = self.request_id.encode("ascii")
+        self._extra_headers.append((b"x-request-id", request_id))
+        trace = TraceContext.continue_from(traceparent.decode("latin-1") if traceparent else None)
+        allowed = self._time_allowed(timeout_ms)
+        context = RequestContext(self.request_id, trace.traceparent, time.monotonic() + allowed)
+        token = CURRENT_CONTEXT.set(context)
+        try:
+            refusal = self._refuse_head(header_bytes, len(headers), content_length)
+            if refusal is not None:
+                await self._answer(*refusal)
+            elif service.in_flight >= service.max_in_flight:
+                service.metrics.shed.inc()
+                await self._answer_error(
+                    Unavailable(
+                        "too many requests at once; try again shortly", code="overloaded", retry_after=RETRY_AFTER_SHED
+                    )
+                )
+            else:
+                service.in_flight += 1
+                service.metrics.in_flight.inc()
+                try:
+                    await self._serve(allowed)
+                finally:
+                    service.in_flight -= 1
+                    service.metrics.in_flight.dec()
+        finally:
+            self._record(time.perf_counter() - began)
+            CURRENT_CONTEXT.reset(token)
+
+    def _time_allowed(self, timeout_ms: bytes | None) -> float:
+        service = self._service
+        allowed = service.request_timeout
+        self._more_time = service.stream_timeout
+        if service.time_limit is not None:
+            own = service.time_limit(self._scope["path"])
+            if own is not None:
+                allowed = self._more_time = own
+        if timeout_ms is not None and len(timeout_ms) <= 9 and timeout_ms.isdigit():
+            allowed = min(allowed, int(timeout_ms) / 1000)
+        return allowed
+
+    def _refuse_head(
+        self, header_bytes: int, header_count: int, content_length: bytes | None
+    ) -> tuple[int, bytes, int | None] | None:
+        """An answer to what needs no reading of the body, or None."""
+        scope = self._scope
+        path = scope["path"]
+        raw_path = scope.get("raw_path") or b""
+        if len(raw_path) + len(scope["query_string"]) > MAX_URL_BYTES:
+            message = f"the URL is longer than {MAX_URL_BYTES} bytes; send arguments in the body"
+            return URI_TOO_LONG, error_body(message, "url_too_long", self.request_id), None
+        if header_bytes > MAX_HEADER_BYTES or header_count > MAX_HEADERS:
+            message = f"the headers are more than {MAX_HEADERS}, or larger than {MAX_HEADER_BYTES} bytes"
+            return HEADERS_TOO_LARGE, error_body(message, "headers_too_large", self.request_id), None
+        # The server decodes what is not UTF-8 to this character; if it was sent as such, it is refused as well.
+        if _REPLACEMENT in path:
+            return self._render(
+                InvalidArgument("the path must be percent-encoded UTF-8", code="malformed_path")
+            )
+        self._body_limit = limit = self._service.body_limit(path)
+        if content_length is not None and content_length.isdigit() and int(content_length[:19]) > limit:
+            return self._render(_too_large(limit))
+        return None
+
+    async def _serve(self, allowed: float) -> None:
+        try:
+            async with asyncio.timeout(allowed) as self._timeout:
+                await self._service.app(self._scope, self._receive, self._send)
+        except DelinkciousError as error:
+            await self._answer_error(error)
+        except ClientDisconnect:
+            self._gone = True
+        except TimeoutError as error:
+            if self._timeout is not None and self._timeout.expired():
+                await self._answer_error(
+                    DeadlineExceeded("this took longer than the time allowed for it; it may still have happened")
+                )
+            else:
+                await self._answer_unexpected(error)
+        except asyncio.CancelledError:
+            # The server cancels what is left when the grace is over: an answer is better than a closed connection.
+            if not self._service.draining:
+                self._gone = True
+                raise
+            await self._answer_error(Unavailable("shutting down; try again", code="shutting_down", retry_after=1))
+        except Exception as error:  # noqa: BLE001  # the last place where it can still become an answer
+            if self._refusal is None:
+                await self._answer_unexpected(error)
+        if self._refusal is not None and not self._status:
+            await self._answer_error(self._refusal)
+        elif not self._status and not self._gone:
+            _log.error("the application did not answer")
+            await self._answer(*self._render_internal())
+
+    async def _receive(self) -> Message:
+        message = await self._app_receive()
+        if message["type"] == "http.request":
+            self._body_bytes += len(message.get("body", b""))
+            if self._body_bytes > self._body_limit:
+                self._refusal = _too_large(self._body_limit)
+                raise self._refusal
+        elif not self._complete:
+            self._gone = True
+        return message
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if self._refusal is not None:
+                return
+            self._status = message["status"]
+            extra = self._extra_headers
+            if self._service.draining:
+                extra.append((b"connection", b"close"))
+            message["headers"] = [*message.get("headers", ()), *extra]
+        elif self._refusal is not None and not self._status:
+            return
+        elif not message.get("more_body", False):
+            self._complete = True
+        elif self._more_time and self._timeout is not None:
+            # The answer has begun and is long: from here on the limit of a stream holds.
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._more_time)
+            self._more_time = 0.0
+        await self._app_send(message)
+
+    async def _answer_unexpected(self, error: BaseException) -> None:
+        _log.error("unexpected error", exception=describe_exception(error))
+        if not self._status:
+            await self._answer(*self._render_internal())
+
+    async def _answer_error(self, error: DelinkciousError) -> None:
+        if self._status:
+            # Too late for another status. The connection is closed, so that nobody takes the half for the whole.
+            _log.error("the answer broke off", code=error.code)
+            return
+        await self._answer(*self._render(error))
+
+    def _render(self, error: DelinkciousError) -> tuple[int, bytes, int | None]:
+        body = error_body(error.message, error.code, self.request_id)
+        return status_of(error).http, body, retry_after_seconds(error)
+
+    def _render_internal(self) -> tuple[int, bytes, int | None]:
+        return 500, bytes(internal_error_response(self.request_id).body), None
+
+    async def _answer(self, status: int, body: bytes, retry_after: int | None) -> None:
+        headers = _headers(_JSON, len(body))
+        headers += self._extra_headers
+        if retry_after is not None:
+            headers.append((b"retry-after", b"%d" % retry_after))
+        if self._service.draining:
+            headers.append((b"connection", b"close"))
+        self._status = status
+        await self._app_send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._app_send({"type": "http.response.body", "body": body})
+        self._complete = True
+
+    def _record(self, seconds: float) -> None:
+        scope = self._scope
+        route: Any = scope.get("route")
+        template = getattr(route, "path", UNMATCHED)
+        status = self._status if self._complete else (CLIENT_GONE if self._gone else self._status or 500)
+        method = scope["method"]
+        self._service.metrics.observe(method, template, status, seconds)
+        values: dict[str, object] = {
+            "method": method,
+            "route": template,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+        }
+        if self._status and not self._complete:
+            values["incomplete"] = True
+        write_event("info", "request", values)
+
+
+def _headers(content_type: bytes, length: int) -> Headers:
+    return [(b"content-type", content_type), (b"content-length", b"%d" % length)]
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit} bytes, the most that is taken here; send less at once")
+
+
+async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
+    """Lifespan events need nothing done: what a service holds is opened and closed around it. WebSockets are refused."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def error_codes() -> Iterable[str]:
+    """The codes that this layer itself answers with, for the documentation of an interface."""
+    return (
+        "body_too_large",
+        "deadline_exceeded",
+        "headers_too_large",
+        "internal",
+        "malformed_path",
+        "method_not_allowed",
+        "no_such_path",
+        "overloaded",
+        "shutting_down",
+        "url_too_long",
+    )
