@@ -1,0 +1,53 @@
+"""The link service, put together: settings, stores, clients, manager, transport."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from pkg.clients.social_graph_client import SocialGraphClient
+from pkg.clients.user_client import UserClient
+from pkg.link_manager.manager import LinkManager
+from pkg.link_manager.sql_store import SqlLinkStore
+from pkg.object_model.clock import SystemClock, TimeOrderedIds
+from pkg.runtime.access import SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.caller_auth import CallerAuth
+from pkg.runtime.http_client import open_session
+from pkg.runtime.http_service import HttpService, build_http_service
+from pkg.runtime.migrations import check_schema
+from pkg.runtime.peers import connect_peer
+from pkg.runtime.postgres import open_pool
+from svc.link_service.routes import body_limit, build_app
+from svc.link_service.settings import LinkServiceSettings
+
+
+@asynccontextmanager
+async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService]:
+    clock = SystemClock()
+    mutual_auth = settings.load_mutual_auth()
+    async with (
+        await open_pool(settings.database, application_name=settings.service_name) as pool,
+        open_session() as session,
+    ):
+        peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
+        users = UserClient(peer(USER_MANAGER, settings.user_manager))
+        social_graph = SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager))
+        manager = LinkManager(
+            SqlLinkStore(pool),
+            users,
+            social_graph,
+            clock,
+            TimeOrderedIds(clock),
+            max_links_per_user=settings.max_links_per_user,
+        )
+        caller_auth = CallerAuth(
+            settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth
+        )
+        yield build_http_service(
+            settings,
+            build_app(manager, caller_auth, docs=settings.is_local),
+            # The database only. People go on reading and saving their own links while the user or the social graph
+            # service is away; a link service that called itself unready then would take that from them as well.
+            readiness={"database": partial(check_schema, pool, "pkg.link_manager.migrations")},
+            body_limit=body_limit,
+            timeouts={"/import": settings.stream_timeout, "/export": settings.stream_timeout},
+        )

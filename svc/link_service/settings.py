@@ -1,0 +1,53 @@
+"""What the link service is told from outside."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from pkg.object_model.types import DEFAULT_MAX_LINKS_PER_USER
+from pkg.runtime.access import LINK_MANAGER
+from pkg.runtime.postgres import PostgresAddress
+from pkg.runtime.settings import (
+    HostName,
+    ListenPort,
+    PortNumber,
+    SecretFile,
+    ServiceAddress,
+    ServiceSettings,
+)
+
+
+class LinkServiceSettings(ServiceSettings):
+    service_name: ClassVar[str] = LINK_MANAGER
+
+    port: ListenPort = 8080
+    max_links_per_user: int = Field(
+        default=DEFAULT_MAX_LINKS_PER_USER, ge=1, le=10_000_000, validation_alias="MAX_LINKS_PER_USER"
+    )
+
+    db_host: HostName = Field(validation_alias="LINK_DB_SERVICE_HOST")
+    db_port: PortNumber = Field(default=5432, validation_alias="LINK_DB_SERVICE_PORT")
+    db_name: str = Field(default="link_manager", validation_alias="LINK_DB_NAME")
+    db_user: str = Field(default="link_manager_service", validation_alias="LINK_DB_USER")
+    db_password: SecretFile = Field(validation_alias="LINK_DB_PASSWORD_FILE")
+
+    user_manager_host: HostName = Field(validation_alias="USER_MANAGER_SERVICE_HOST")
+    user_manager_port: PortNumber = Field(default=7070, validation_alias="USER_MANAGER_SERVICE_PORT")
+    social_graph_manager_host: HostName = Field(validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_HOST")
+    social_graph_manager_port: PortNumber = Field(
+        default=9090, validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_PORT"
+    )
+
+    @property
+    def database(self) -> PostgresAddress:
+        return PostgresAddress(
+            self.db_host, self.db_port, self.db_name, self.db_user, self.db_password.get_secret_value()
+        )
+
+    @property
+    def user_manager(self) -> ServiceAddress:
+        return ServiceAddress(host=self.user_manager_host, port=self.user_manager_port)
+
+    @property
+    def social_graph_manager(self) -> ServiceAddress:
+        return ServiceAddress(host=self.social_graph_manager_host, port=self.social_graph_manager_port)

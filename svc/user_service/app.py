@@ -1,0 +1,40 @@
+"""The user service, put together: settings, stores, manager, transport."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from pkg.object_model.clock import SystemClock, TimeOrderedIds
+from pkg.runtime.caller_auth import CallerAuth
+from pkg.runtime.http_service import HttpService, build_http_service
+from pkg.runtime.migrations import check_schema
+from pkg.runtime.postgres import open_pool
+from pkg.user_manager.manager import UserManager
+from pkg.user_manager.providers import LocalProvider
+from pkg.user_manager.sql_store import SqlUserStore
+from svc.user_service.routes import body_limit, build_app
+from svc.user_service.settings import UserServiceSettings
+
+
+@asynccontextmanager
+async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService]:
+    clock = SystemClock()
+    mutual_auth = settings.load_mutual_auth()
+    async with await open_pool(settings.database, application_name=settings.service_name) as pool:
+        manager = UserManager(
+            SqlUserStore(pool),
+            clock,
+            TimeOrderedIds(clock),
+            # Takes everybody's word for who they are, hence local mode alone (loopback). Without a provider a login
+            # needs a ticket that this service has issued.
+            provider=LocalProvider() if settings.is_local else None,
+        )
+        caller_auth = CallerAuth(
+            settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth
+        )
+        yield build_http_service(
+            settings,
+            build_app(manager, caller_auth, docs=settings.is_local),
+            readiness={"database": partial(check_schema, pool, "pkg.user_manager.migrations")},
+            body_limit=body_limit,
+        )
