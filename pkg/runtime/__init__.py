@@ -1,1 +1,1 @@
-"""What every service does once: settings, logs, metrics, traces, health, errors, caller authentication, shutdown."""
+"""What every service does once: settings, logs, metrics, traces, health, errors, callers, shutdown."""

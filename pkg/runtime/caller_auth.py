@@ -3,12 +3,14 @@
 Every internal call carries two things, under secrets that belong to one edge (caller -> callee) alone:
 
 - ``Delinkcious-Caller-Token``: says who calls; looked up by digest, so that time tells nothing about it.
-- ``Delinkcious-User-Statement``, where there is an end user: base64url(payload) "." base64url(HMAC-SHA256 of that text). The
-  payload is a JSON object: ``sub`` user id, ``name``, ``aud`` the callee, ``iat`` and ``exp`` in seconds. It is good for a
-  minute and for one callee, so that a service can act for a user only where the edge was set up to.
+- ``Delinkcious-User-Statement``, where there is an end user: base64url(payload) "." base64url(HMAC-SHA256 of
+  that text). The payload is a JSON object: ``sub`` user id, ``name``, ``aud`` the callee, ``iat`` and ``exp``
+  in seconds. It is good for a minute and for one callee, so that a service can act for a user only where the
+  edge was set up to.
 
-With mutual authentication off (local mode alone) tokens are not asked for. Statements are verified all the same, under
-any key in the file: without a file nobody can act for a user. Off means that the *caller* may be anyone, never the user.
+With mutual authentication off (local mode alone) tokens are not asked for. Statements are verified all the
+same, under any key of the file; without a file there are none, and nobody acts for a user. Off means that the
+*caller* may be anyone, never the user.
 """
 
 import base64
@@ -67,13 +69,8 @@ class EdgeSecret:
     statement_key: str = field(repr=False)
 
 
-class _Edges(dict[str, EdgeSecret]):
-    def __init__(self, path: Path | None, edges: Mapping[str, EdgeSecret]) -> None:
-        super().__init__(edges)
-        self._path = path
-
-    def __missing__(self, peer: str) -> EdgeSecret:
-        raise StartError(f"{self._path or 'mutual authentication'}: there is no secret for {peer}; add it under presents")
+#: Of an edge on which nothing is presented: mutual authentication is off.
+NO_SECRET: Final = EdgeSecret("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +107,8 @@ def load_mutual_auth(path: str | Path) -> MutualAuth:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise StartError(
-            f"cannot read the mutual authentication file {path}: {reason}; mount it there, or name another place in "
-            "DELINKCIOUS_MUTUAL_AUTH_FILE"
+            f"cannot read the mutual authentication file {path}: {reason}; mount it there, or name "
+            "another place in DELINKCIOUS_MUTUAL_AUTH_FILE"
         ) from None
     try:
         content: Any = yaml.safe_load(text)
@@ -123,15 +120,25 @@ def load_mutual_auth(path: str | Path) -> MutualAuth:
         raise StartError(f"{path}: is empty; it must hold accepts and presents")
     unknown = sorted(str(key) for key in content.keys() - {"accepts", "presents"})
     if unknown:
-        raise StartError(f"{path}: has {', '.join(unknown)}, which nothing reads; only accepts and presents are known")
+        raise StartError(
+            f"{path}: has {', '.join(unknown)}, which nothing reads; only accepts and presents are known"
+        )
     accepts = _read_edges(path, "accepts", content.get("accepts"))
     presents = _read_edges(path, "presents", content.get("presents"))
-    secrets = [secret for edge in (*accepts.values(), *presents.values()) for secret in (edge.token, edge.statement_key)]
+    secrets = [
+        secret
+        for edge in (*accepts.values(), *presents.values())
+        for secret in (edge.token, edge.statement_key)
+    ]
     if len(set(secrets)) != len(secrets):
-        raise StartError(f"{path}: a secret is used twice; every edge needs a token and a statement_key of its own")
+        raise StartError(
+            f"{path}: a secret is used twice; every edge needs a token and a statement_key of its own"
+        )
     if mode & 0o007:
-        _log.warning("the mutual authentication file is open to every user of the machine", mode=oct(mode & 0o777))
-    return MutualAuth(accepts, _Edges(path, presents))
+        _log.warning(
+            "the mutual authentication file is open to every user of the machine", mode=oct(mode & 0o777)
+        )
+    return MutualAuth(accepts, presents)
 
 
 def _read_edges(path: Path, section: str, content: object) -> dict[str, EdgeSecret]:
@@ -145,7 +152,8 @@ def _read_edges(path: Path, section: str, content: object) -> dict[str, EdgeSecr
         if not isinstance(peer, str) or not isinstance(secrets, dict):
             raise StartError(f"{place} must hold token and statement_key")
         edges[peer] = EdgeSecret(
-            token=_read_secret(place, "token", secrets), statement_key=_read_secret(place, "statement_key", secrets)
+            token=_read_secret(place, "token", secrets),
+            statement_key=_read_secret(place, "statement_key", secrets),
         )
     return edges
 
@@ -153,7 +161,9 @@ def _read_edges(path: Path, section: str, content: object) -> dict[str, EdgeSecr
 def _read_secret(place: str, name: str, secrets: Mapping[str, object]) -> str:
     value = secrets.get(name)
     if value is None or value == "":
-        raise StartError(f"{place}.{name} is missing; make a random one of at least {MIN_SECRET_LENGTH} characters")
+        raise StartError(
+            f"{place}.{name} is missing; make a random one of at least {MIN_SECRET_LENGTH} characters"
+        )
     if (
         not isinstance(value, str)
         or not MIN_SECRET_LENGTH <= len(value) <= _MAX_TOKEN_LENGTH
@@ -164,26 +174,27 @@ def _read_secret(place: str, name: str, secrets: Mapping[str, object]) -> str:
         or " " in value
     ):
         raise StartError(
-            f"{place}.{name} is not a secret; make a random one of at least {MIN_SECRET_LENGTH} printable ASCII characters"
+            f"{place}.{name} is not a secret; make a random one of at least {MIN_SECRET_LENGTH} "
+            "printable ASCII characters"
         )
     return value
 
 
 class EdgeCredentials:
-    """What one caller sends to one callee. ``secret`` None sends nothing: for mutual authentication switched off."""
+    """What one caller sends to one callee. ``NO_SECRET`` sends nothing."""
 
-    def __init__(self, caller: str, callee: str, secret: EdgeSecret | None, clock: Clock) -> None:
+    def __init__(self, caller: str, callee: str, secret: EdgeSecret, clock: Clock) -> None:
         self.caller = caller
         self.callee = callee
         self._clock = clock
-        self._token_headers = {} if secret is None else {CALLER_TOKEN_HEADER: secret.token}
-        self._key = None if secret is None else secret.statement_key.encode()
+        self._token_headers = {CALLER_TOKEN_HEADER: secret.token} if secret.token else {}
+        self._key = secret.statement_key.encode()
         #: Actor -> (when signed, statement); signing costs more than looking up.
         self._signed: OrderedDict[Actor, tuple[float, str]] = OrderedDict()
 
     def headers(self, actor: Actor | None) -> dict[str, str]:
         headers = self._token_headers.copy()
-        if actor is not None and self._key is not None:
+        if actor is not None and self._key:
             headers[USER_STATEMENT_HEADER] = self._statement(self._key, actor)
         return headers
 
@@ -233,7 +244,8 @@ class CallerAuth:
     def authorize(self, headers: Mapping[str, str], operation: str) -> Call:
         """
         Raises:
-            Unauthenticated: the caller is not known (``caller_unknown``), or its statement about the user does not hold
+            Unauthenticated: the caller is not known (``caller_unknown``), or its statement about the user
+            does not hold
                 (``user_statement_invalid``).
             PermissionDenied: the caller may not call this operation (``caller_not_allowed``).
         """
@@ -241,7 +253,8 @@ class CallerAuth:
         if self._enabled and caller not in self._allowed.get(operation, ()):
             self._refuse(
                 PermissionDenied(
-                    f"{caller} may not call {operation} of {self._service}; see pkg/runtime/access.py", code=CALLER_NOT_ALLOWED
+                    f"{caller} may not call {operation} of {self._service}; see pkg/runtime/access.py",
+                    code=CALLER_NOT_ALLOWED,
                 ),
                 operation,
                 caller,
@@ -252,7 +265,7 @@ class CallerAuth:
         return Call(caller, self._verify(statement, caller, operation))
 
     def _identify(self, token: str | None, operation: str) -> str:
-        # The digest is what is compared: how long that takes depends on nothing an attacker can steer towards a token.
+        # Digests are compared: how long that takes cannot be steered, character by character, towards a token.
         known = None
         if token and len(token) <= _MAX_TOKEN_LENGTH and token.isascii():
             known = self._callers.get(_digest(token))
@@ -281,12 +294,16 @@ class CallerAuth:
                 self._verified.popitem(last=False)
         actor, valid_from, valid_until = verified
         if not valid_from - _CLOCK_SKEW <= now < valid_until + _CLOCK_SKEW:
-            self._refuse_statement("it has expired" if now >= valid_until else "it is from the future", operation, caller)
+            self._refuse_statement(
+                "it has expired" if now >= valid_until else "it is from the future", operation, caller
+            )
         return actor
 
     def _refuse_statement(self, why: str, operation: str, caller: str) -> NoReturn:
         self._refuse(
-            Unauthenticated(f"{USER_STATEMENT_HEADER} does not hold: {why}", code=USER_STATEMENT_INVALID), operation, caller
+            Unauthenticated(f"{USER_STATEMENT_HEADER} does not hold: {why}", code=USER_STATEMENT_INVALID),
+            operation,
+            caller,
         )
 
     def _refuse(self, error: DelinkciousError, operation: str, caller: str | None) -> NoReturn:
@@ -308,7 +325,7 @@ def _open_statement(statement: str, keys: Iterable[bytes], audience: str) -> tup
     text, _, mac = statement.encode().partition(b".")
     given = _from_base64url(mac)
     # Nothing in it is looked at before its origin is proven.
-    if not any([hmac.compare_digest(hmac.digest(key, text, "sha256"), given) for key in keys]):
+    if not any(hmac.compare_digest(hmac.digest(key, text, "sha256"), given) for key in keys):
         raise _BadStatement("its signature is not the caller's")
     try:
         payload = decode(_from_base64url(text))

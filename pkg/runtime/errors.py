@@ -34,8 +34,8 @@ ERROR_STATUS: Final[Mapping[str, Status]] = MappingProxyType(
         "unauthenticated": Status(401, 16, "UNAUTHENTICATED"),
         "permission_denied": Status(403, 7, "PERMISSION_DENIED"),
         "not_found": Status(404, 5, "NOT_FOUND"),
-        # "The state of the system forbids it" is gRPC's FAILED_PRECONDITION; a stale version, worth reading again and
-        # trying once more, is its ABORTED.
+        # "The state of the system forbids it" is gRPC's FAILED_PRECONDITION; a stale version, worth reading
+        # again and trying once more, is its ABORTED.
         "conflict": Status(409, 9, "FAILED_PRECONDITION"),
         "precondition_failed": Status(412, 10, "ABORTED"),
         "too_large": Status(413, 8, "RESOURCE_EXHAUSTED"),
@@ -45,11 +45,14 @@ ERROR_STATUS: Final[Mapping[str, Status]] = MappingProxyType(
         "internal": Status(500, 13, "INTERNAL"),
     }
 )
-#: A path that no route answers, and a method that its route does not take. Between services either is our mistake.
+#: A path that no route answers, and a method that its route does not take. Between services either is our
+#: mistake.
 NO_SUCH_PATH: Final = "no_such_path"
 METHOD_NOT_ALLOWED: Final = "method_not_allowed"
 
-_INTERNAL_MESSAGE: Final = "something went wrong on our side; try again, and quote the request id if it persists"
+_INTERNAL_MESSAGE: Final = (
+    "something went wrong on our side; try again, and quote the request id if it persists"
+)
 #: What Starlette or FastAPI itself refuses, by status.
 _FRAMEWORK_ERRORS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
@@ -102,7 +105,7 @@ def install_error_handlers(app: Starlette) -> None:
 
 
 async def _answer_delinkcious_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DelinkciousError)  # noqa: S101  # Starlette's handlers are typed by Exception alone
+    assert isinstance(error, DelinkciousError)  # noqa: S101  # Starlette types handlers by Exception
     return error_response(error, _request_id())
 
 

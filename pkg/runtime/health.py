@@ -1,7 +1,7 @@
 """Whether a process lives, and whether it can do its work.
 
-Alive is not ready: a service whose database is away lives, reports not ready, and becomes ready when the database comes.
-Restarting it would help nobody.
+Alive is not ready: a service whose database is away lives, reports not ready, and becomes ready when the
+database comes. Restarting it would help nobody.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from typing import Final
 from pkg.object_model.errors import DelinkciousError
 from pkg.runtime.logs import get_logger
 
-#: Seconds: what one check may take, and how long its result is good for. Probes come from several places at once.
+#: Seconds: what one check may take, and how long its result is good for. Probes come from several places at
+#: once.
 CHECK_DEADLINE: Final = 1.0
 RESULT_LIFETIME: Final = 1.0
 

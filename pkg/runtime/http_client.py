@@ -1,6 +1,7 @@
 """How one service calls another over HTTP: in time, within bounds, and with errors that are ours again.
 
-Repeats are for calls that the interface says are safe to repeat; a write whose answer was lost may have happened.
+Repeats are for calls that the interface says are safe to repeat; a write whose answer was lost may have
+happened.
 """
 
 import asyncio
@@ -59,7 +60,9 @@ def open_session() -> aiohttp.ClientSession:
     It keeps no cookies, which are users', and heeds no proxy variables: services find each other directly.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=10),
+        connector=aiohttp.TCPConnector(
+            limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=10
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
         trust_env=False,
@@ -101,14 +104,15 @@ class ServiceHttpClient:
     ) -> bytes:
         """The body of the answer, which was a success.
 
-        ``timeout`` is in seconds, for all attempts together; the deadline of the request that we serve bounds it. A body that
-        is an iterator can be sent once: such a call is never repeated.
+        ``timeout`` is in seconds, for all attempts together; the deadline of the request that we serve bounds
+        it. A body that is an iterator can be sent once: such a call is never repeated.
 
         Raises:
             DelinkciousError: what the callee answered, as it raised it there.
             Unavailable: it cannot be reached (``<callee>_unavailable``).
             DeadlineExceeded: it did not answer in time.
-            Internal: it does not let us in (``upstream_refused``), or answers nonsense (``bad_upstream_reply``).
+            Internal: it does not let us in (``upstream_refused``), or answers nonsense
+            (``bad_upstream_reply``).
         """
         began = time.monotonic()
         context = current_context()
@@ -152,7 +156,8 @@ class ServiceHttpClient:
     ) -> AsyncIterator[bytes]:
         """The answer's body as it comes. ``timeout`` (seconds) is for the whole of it.
 
-        The deadline of the request that we serve bounds only its beginning. Raises as ``request`` does; nothing is repeated.
+        The deadline of the request that we serve bounds only its beginning. Raises as ``request`` does;
+        nothing is repeated.
         """
         began = time.monotonic()
         context = current_context()
@@ -174,10 +179,11 @@ class ServiceHttpClient:
                     if not piece:
                         break
                     yield piece
-            except TimeoutError:
-                raise self._late() from None
+            # In this order: aiohttp's own time-outs are both, and speak of a connection that was not made.
             except aiohttp.ClientError as error:
                 raise self._away(error) from error
+            except TimeoutError:
+                raise self._late() from None
             except _Transient as failure:
                 raise failure.error from failure.__cause__
             outcome = "ok"
@@ -218,13 +224,14 @@ class ServiceHttpClient:
                 response = await self._open(method, url, actor, body, content_type, deadline, context)
                 async with response:
                     content = await self._read(response, max_bytes)
-        except TimeoutError as error:
-            # aiohttp's own: the connection was not made in time, which says nothing of our deadline.
-            if isinstance(error, aiohttp.ServerTimeoutError) and time.monotonic() < deadline:
-                raise _Transient(self._away(error)) from error
-            raise self._late() from None
+        # In this order: aiohttp's own time-outs are both, and speak of a connection that was not made.
         except aiohttp.ClientError as error:
+            if isinstance(error.__cause__, DelinkciousError):
+                # The body broke off at its source, which said why.
+                raise error.__cause__ from None
             raise _Transient(self._away(error)) from error
+        except TimeoutError:
+            raise self._late() from None
         if response.status == 200:
             return content
         self._raise_refused(response, content)
@@ -270,7 +277,9 @@ class ServiceHttpClient:
         if code in CALLER_REFUSAL_CODES or (status in (401, 403) and code is None):
             # About us, not about the user: they must not be asked to log in for it.
             _log.error("a service does not let us in", callee=self.callee, reason=code, status=status)
-            raise Internal(f"{self.callee} did not accept a call of {self._credentials.caller}", code="upstream_refused")
+            raise Internal(
+                f"{self.callee} did not accept a call of {self._credentials.caller}", code="upstream_refused"
+            )
         if status in _REPEATABLE_STATUSES:
             retry_after = _read_retry_after(response.headers.get("Retry-After"))
             raise _Transient(
@@ -301,7 +310,8 @@ class ServiceHttpClient:
         return DeadlineExceeded(f"{self.callee} did not answer in time")
 
     def _pause(self, retries_done: int, error: DelinkciousError) -> float:
-        pause = _RETRY_PAUSE * 2**retries_done * random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, hides nothing
+        pause: float = _RETRY_PAUSE * 2**retries_done
+        pause *= random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, hides nothing
         if error.retry_after is not None and error.code != self._unavailable_code:
             pause += error.retry_after
         return pause

@@ -1,7 +1,7 @@
 """HTTP/1.1 as uvicorn and httptools speak it, with the bounds that they leave to the one who uses them.
 
-The parser itself takes headers of any length and waits for them for ever; a client that sends one byte a minute would
-hold its connection as long as it likes. What cannot be parsed is answered in our form.
+The parser itself takes headers of any length and waits for them for ever; a client that sends one byte a
+minute would hold its connection as long as it likes. What cannot be parsed is answered in our form.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pkg.runtime.http_service import MAX_HEADER_BYTES, MAX_URL_BYTES
 
 #: Seconds in which the head of a request must be here, from the connection's start or the head's first byte.
 HEAD_DEADLINE: Final = 15.0
-#: Seconds for which the rest of a body is read that was refused already, so that the client reads the refusal.
+#: Seconds for which the rest of a refused body is read, so that the client gets to read the refusal.
 REFUSED_BODY_DEADLINE: Final = 30.0
 SWEEP_INTERVAL: Final = 1.0
 
@@ -32,7 +32,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _in_message = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
         super().connection_made(transport)
         self.awaiting_head_since = self.loop.time()
         if len(self.connections) > self.max_connections:
@@ -76,7 +76,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str, code: str) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            # An earlier request of this connection is being answered; bytes in between would spoil its answer.
+            # An earlier request is being answered here; bytes in between would spoil its answer.
             self.transport.close()
             return
         body = error_body(message, code, "")

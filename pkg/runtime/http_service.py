@@ -1,8 +1,8 @@
-"""The one layer around a service's application: everything that every request needs, in one pure ASGI class.
+"""The one layer around a service's application: what every request needs, in one pure ASGI class.
 
-In order: own pages (health, metrics, version), request id and trace, limits of URL and headers, shedding, body limit,
-deadline, the application, errors turned into JSON, metrics, one log line. ``BaseHTTPMiddleware`` would cost more for each of
-these than all of them cost together (docs/adr/003).
+In order: own pages (health, metrics, version), request id and trace, limits of URL and headers, shedding,
+body limit, deadline, the application, errors turned into JSON, metrics, one log line. ``BaseHTTPMiddleware``
+would cost more for each of these than all of them cost together (docs/adr/003).
 """
 
 import asyncio
@@ -48,20 +48,20 @@ MAX_HEADER_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 #: Seconds after which a shed request may come back.
 RETRY_AFTER_SHED: Final = 1
-#: The status that the log and the metrics show for a client that left (nginx's 499); nobody gets it as an answer.
+#: What logs and metrics show for a client that left (nginx's 499); nobody gets it as an answer.
 CLIENT_GONE: Final = 499
 URI_TOO_LONG: Final = 414
 HEADERS_TOO_LARGE: Final = 431
 
 _MAX_REQUEST_ID: Final = 128
-_REQUEST_ID_CHARACTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_REQUEST_ID_CHARACTERS: Final = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+)
 _JSON: Final = b"application/json"
 _REPLACEMENT: Final = "\ufffd"
 
 type Headers = list[tuple[bytes, bytes]]
 type Limit = Callable[[str], int] | int
-#: Seconds, by path.
-type TimeLimit = Callable[[str], float | None]
 
 _log = get_logger(__name__)
 
@@ -72,16 +72,16 @@ def build_http_service(
     *,
     readiness: Mapping[str, Check],
     body_limit: Limit = MAX_BODY_BYTES,
-    time_limit: TimeLimit | None = None,
+    timeouts: Mapping[str, float] | None = None,
 ) -> "HttpService":
     """``app`` with everything around it that a service needs.
 
-    ``body_limit`` is in bytes, by path. ``time_limit`` is in seconds by path, for paths that need more or less than
-    ``settings.request_timeout``; None leaves that.
+    ``body_limit`` is in bytes, by path. ``timeouts`` is in seconds, for paths that need more or less than
+    ``settings.request_timeout``.
     """
     if isinstance(app, Starlette):
         install_error_handlers(app)
-    return HttpService(settings, app, ReadinessProbe(readiness), body_limit, time_limit)
+    return HttpService(settings, app, ReadinessProbe(readiness), body_limit, timeouts or {})
 
 
 class HttpService:
@@ -91,7 +91,7 @@ class HttpService:
         app: ASGIApp,
         readiness: ReadinessProbe,
         body_limit: Limit,
-        time_limit: TimeLimit | None,
+        timeouts: Mapping[str, float],
     ) -> None:
         self.app = app
         self.metrics = RequestMetrics(settings.service_name)
@@ -100,8 +100,10 @@ class HttpService:
         self.max_in_flight = settings.max_concurrent_requests
         self.in_flight = 0
         self.draining = False
-        self.body_limit: Callable[[str], int] = body_limit if callable(body_limit) else lambda _path: body_limit
-        self.time_limit = time_limit
+        self.body_limit: Callable[[str], int] = (
+            body_limit if callable(body_limit) else lambda _path: body_limit
+        )
+        self.timeouts = timeouts
         self._service_name = settings.service_name
         self._commit = settings.commit
         self._readiness = readiness
@@ -124,7 +126,7 @@ class HttpService:
         await _Exchange(self, scope, receive, send).run()
 
     def begin_drain(self) -> None:
-        """From here on not ready, and every answer asks its client to connect anew, which will be elsewhere."""
+        """From here on not ready, and every answer asks its client to connect anew (elsewhere)."""
         self.draining = True
 
     async def _serve_page(
@@ -163,7 +165,12 @@ class HttpService:
         return 200, METRICS_CONTENT_TYPE.encode(), render_metrics()
 
     async def _version(self) -> tuple[int, bytes, bytes]:
-        body = {"service": self._service_name, "version": package_version(), "commit": self._commit, "err": ""}
+        body = {
+            "service": self._service_name,
+            "version": package_version(),
+            "commit": self._commit,
+            "err": "",
+        }
         return 200, _JSON, encode(body)
 
 
@@ -222,7 +229,11 @@ class _Exchange:
                 content_length = value
             elif name == b"x-request-timeout-ms":
                 timeout_ms = value
-        if request_id and len(request_id) <= _MAX_REQUEST_ID and _REQUEST_ID_CHARACTERS.issuperset(request_id):
+        if (
+            request_id
+            and len(request_id) <= _MAX_REQUEST_ID
+            and _REQUEST_ID_CHARACTERS.issuperset(request_id)
+        ):
             self.request_id = request_id.decode("ascii")
         else:
             self.request_id = os.urandom(16).hex()
@@ -240,7 +251,9 @@ class _Exchange:
                 service.metrics.shed.inc()
                 await self._answer_error(
                     Unavailable(
-                        "too many requests at once; try again shortly", code="overloaded", retry_after=RETRY_AFTER_SHED
+                        "too many requests at once; try again shortly",
+                        code="overloaded",
+                        retry_after=RETRY_AFTER_SHED,
                     )
                 )
             else:
@@ -259,10 +272,9 @@ class _Exchange:
         service = self._service
         allowed = service.request_timeout
         self._more_time = service.stream_timeout
-        if service.time_limit is not None:
-            own = service.time_limit(self._scope["path"])
-            if own is not None:
-                allowed = self._more_time = own
+        own = service.timeouts.get(self._scope["path"])
+        if own is not None:
+            allowed = self._more_time = own
         if timeout_ms is not None and len(timeout_ms) <= 9 and timeout_ms.isdigit():
             allowed = min(allowed, int(timeout_ms) / 1000)
         return allowed
@@ -280,7 +292,7 @@ class _Exchange:
         if header_bytes > MAX_HEADER_BYTES or header_count > MAX_HEADERS:
             message = f"the headers are more than {MAX_HEADERS}, or larger than {MAX_HEADER_BYTES} bytes"
             return HEADERS_TOO_LARGE, error_body(message, "headers_too_large", self.request_id), None
-        # The server decodes what is not UTF-8 to this character; if it was sent as such, it is refused as well.
+        # The server decodes what is not UTF-8 to this character; sent as such, it is refused as well.
         if _REPLACEMENT in path:
             return self._render(
                 InvalidArgument("the path must be percent-encoded UTF-8", code="malformed_path")
@@ -301,16 +313,20 @@ class _Exchange:
         except TimeoutError as error:
             if self._timeout is not None and self._timeout.expired():
                 await self._answer_error(
-                    DeadlineExceeded("this took longer than the time allowed for it; it may still have happened")
+                    DeadlineExceeded(
+                        "this took longer than the time allowed for it; it may still have happened"
+                    )
                 )
             else:
                 await self._answer_unexpected(error)
         except asyncio.CancelledError:
-            # The server cancels what is left when the grace is over: an answer is better than a closed connection.
+            # The server cancels what is left when the grace is over: an answer beats a closed connection.
             if not self._service.draining:
                 self._gone = True
                 raise
-            await self._answer_error(Unavailable("shutting down; try again", code="shutting_down", retry_after=1))
+            await self._answer_error(
+                Unavailable("shutting down; try again", code="shutting_down", retry_after=1)
+            )
         except Exception as error:  # noqa: BLE001  # the last place where it can still become an answer
             if self._refusal is None:
                 await self._answer_unexpected(error)
@@ -344,7 +360,7 @@ class _Exchange:
             return
         elif not message.get("more_body", False):
             self._complete = True
-        elif self._more_time and self._timeout is not None:
+        elif self._more_time and self._timeout is not None and not self._timeout.expired():
             # The answer has begun and is long: from here on the limit of a stream holds.
             self._timeout.reschedule(asyncio.get_running_loop().time() + self._more_time)
             self._more_time = 0.0
@@ -357,7 +373,7 @@ class _Exchange:
 
     async def _answer_error(self, error: DelinkciousError) -> None:
         if self._status:
-            # Too late for another status. The connection is closed, so that nobody takes the half for the whole.
+            # Too late for another status; the connection closes, so that nobody takes half for the whole.
             _log.error("the answer broke off", code=error.code)
             return
         await self._answer(*self._render(error))
@@ -385,7 +401,7 @@ class _Exchange:
         scope = self._scope
         route: Any = scope.get("route")
         template = getattr(route, "path", UNMATCHED)
-        status = self._status if self._complete else (CLIENT_GONE if self._gone else self._status or 500)
+        status = CLIENT_GONE if self._gone else self._status or 500
         method = scope["method"]
         self._service.metrics.observe(method, template, status, seconds)
         values: dict[str, object] = {
@@ -408,7 +424,7 @@ def _too_large(limit: int) -> TooLarge:
 
 
 async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
-    """Lifespan events need nothing done: what a service holds is opened and closed around it. WebSockets are refused."""
+    """Refuses WebSockets. Lifespan needs nothing done: a service's things are opened and closed around it."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1000})
         return

@@ -1,7 +1,7 @@
 """Logs: one JSON object a line on standard output, with the request's ids.
 
-What is logged is chosen word by word. Query strings, tokens, titles, descriptions and URLs never are; nor is the message of
-an exception that is likely to quote somebody's data (see ``describe_exception``).
+What is logged is chosen word by word. Query strings, tokens, titles, descriptions and URLs never are; nor is
+the message of an exception that is likely to quote somebody's data (see ``describe_exception``).
 """
 
 import logging
@@ -23,7 +23,9 @@ _MAX_FRAMES: Final = 30
 _MAX_CHAIN: Final = 5
 _MAX_MESSAGE: Final = 300
 #: Whose errors quote the values that they were given.
-_QUOTING_PACKAGES: Final = frozenset({"asyncpg", "sqlalchemy", "psycopg2", "pydantic", "pydantic_core", "yarl"})
+_QUOTING_PACKAGES: Final = frozenset(
+    {"asyncpg", "sqlalchemy", "psycopg2", "pydantic", "pydantic_core", "yarl"}
+)
 
 
 class _Sink:
@@ -51,7 +53,7 @@ def write_event(level: str, event: str, values: Mapping[str, object]) -> None:
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger with the methods ``debug``, ``info``, ``warning``, ``error``; keyword arguments become keys."""
+    """A logger with ``debug``, ``info``, ``warning`` and ``error``; keyword arguments become keys."""
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         _SINK,  # never called: _emit writes
         processors=[_emit],
@@ -63,7 +65,7 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
 
 
 def configure_logs(service: str, level: str = "info", stream: BinaryIO | None = None) -> None:
-    """Aims all lines at ``stream`` (standard output by default), those of libraries (stdlib logging) included."""
+    """Aims all lines, those of libraries included, at ``stream``; standard output by default."""
     _SINK.service = service
     _SINK.threshold = _LEVELS[level.lower()]
     _SINK.stream = stream
@@ -94,8 +96,8 @@ def logs_written_to(stream: BinaryIO, level: str = "debug") -> Iterator[None]:
 def describe_exception(error: BaseException) -> list[dict[str, object]]:
     """An exception and its causes, outermost first: type, message and frames (file, line, function).
 
-    The message is left out where the type is one that quotes what it was given (a key, a row, an input): such a value
-    can be a private title.
+    The message is left out where the type is one that quotes what it was given (a key, a row, an input): such
+    a value can be a private title.
     """
     chain: list[dict[str, object]] = []
     current: BaseException | None = error

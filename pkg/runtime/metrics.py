@@ -1,7 +1,7 @@
 """Metrics, by hand: every child is made once, so that counting costs an addition.
 
-A label takes few values, known beforehand: methods and path templates, never a raw path; codes, never a message.
-Times are in seconds.
+A label takes few values, known beforehand: methods and path templates, never a raw path; codes, never a
+message. Times are in seconds.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,9 @@ LATENCY: Final = Histogram(
 )
 IN_FLIGHT: Final = Gauge("delinkcious_http_requests_in_flight", "Requests being worked on.", ("service",))
 SHED: Final = Counter(
-    "delinkcious_http_requests_shed_total", "Requests refused because too many were being worked on.", ("service",)
+    "delinkcious_http_requests_shed_total",
+    "Requests refused because too many were being worked on.",
+    ("service",),
 )
 CALLER_REFUSALS: Final = Counter(
     "delinkcious_caller_refusals_total", "Internal calls refused.", ("service", "operation", "reason")

@@ -1,8 +1,8 @@
 """Runs a service: settings, logs, sockets, signals, and an orderly end.
 
-SIGTERM or SIGINT drains: /readyz fails at once; after ``drain_delay`` no connection is accepted any more; what is being
-worked on gets ``shutdown_grace`` to finish; the application's own context closes (pools, buses); exit code 0. A second
-signal ends the waiting.
+SIGTERM or SIGINT drains: /readyz fails at once; after ``drain_delay`` no connection is accepted any more;
+what is being worked on gets ``shutdown_grace`` to finish; the application's own context closes (pools,
+buses); exit code 0. A second signal ends the waiting.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from pkg.runtime.logs import configure_logs, describe_exception, get_logger
 from pkg.runtime.settings import ServiceSettings, load_settings
 from pkg.runtime.start_error import StartError
 
-#: Longer than any client of ours keeps an idle connection: the side that sends must be the one that gives up first, or
-#: it sends into a connection that is just being closed.
+#: Longer than any client of ours keeps an idle connection: the side that sends must give up first, or it
+#: sends into a connection that is just being closed.
 KEEP_ALIVE: Final = 75
 BACKLOG: Final = 2_048
 #: Seconds that clients with an open connection get to send what they were about to send.
@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 def run_service[SettingsT: ServiceSettings](
     settings_class: type[SettingsT], create_app: CreateApp[SettingsT]
 ) -> NoReturn:
-    """Serves until a signal says stop, then exits: 0 after an orderly end, 1 when it could not start or failed."""
+    """Serves until a signal says stop. Exits with 0 after an orderly end, 1 if it could not start or failed."""
     settings = load_settings(settings_class)
     configure_logs(settings.service_name, settings.log_level)
     try:
@@ -66,17 +66,15 @@ async def serve[SettingsT: ServiceSettings](settings: SettingsT, create_app: Cre
     """
     stop = _StopSignals()
     with stop.installed():
-        # First, so that a port that is taken is told at once. Connections wait in the backlog until we listen.
-        listener = _bind(settings.host, settings.port)
-        with contextlib.closing(listener):
-            context = create_app(settings)
-            app = await stop.unless_asked(asyncio.ensure_future(context.__aenter__()))
-            if app is None:
-                return
+        # First, so that a port that is taken is told at once. Nothing is accepted until all is there.
+        with contextlib.closing(_bind(settings.host, settings.port)) as listener:
             try:
-                await _serve_until_stopped(settings, app, listener, stop)
-            finally:
-                await context.__aexit__(None, None, None)
+                async with create_app(settings) as app:
+                    stop.started()
+                    await _serve_until_stopped(settings, app, listener, stop)
+            except asyncio.CancelledError:
+                if not stop.asked.is_set():
+                    raise
     _log.info("stopped")
 
 
@@ -102,19 +100,21 @@ async def _serve_until_stopped(
     # What is there after the start stays; the collector need not look at it again with every pass.
     gc.collect()
     gc.freeze()
-    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    sweeping = asyncio.ensure_future(sweep_for_ever(server.server_state.connections))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    sweeping = asyncio.create_task(sweep_for_ever(server.server_state.connections))
+    asked = asyncio.create_task(stop.asked.wait())
     try:
         host, port = listener.getsockname()[:2]
         _log.info("listening", host=host, port=port, mode=settings.mode)
-        await asyncio.wait((serving, stop.waiting()), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             _log.info("draining")
             await _drain(settings, app, server, stop)
         await serving
         await _finish_cancelled(server)
     finally:
-        sweeping.cancel()
+        for task in (serving, sweeping, asked):
+            task.cancel()
 
 
 async def _drain(settings: ServiceSettings, app: ASGIApp, server: "_Server", stop: "_StopSignals") -> None:
@@ -124,8 +124,8 @@ async def _drain(settings: ServiceSettings, app: ASGIApp, server: "_Server", sto
         await asyncio.wait_for(stop.asked_again.wait(), settings.drain_delay or 0.001)
     for listening in server.servers:
         listening.close()
-    # uvicorn closes idle connections right away, under a request that may be on its way. Until the linger is over each of
-    # them can still ask once, and is told with the answer to connect elsewhere.
+    # uvicorn closes idle connections right away, under a request that may be on its way. Until the linger is
+    # over each of them can still ask once, and is told with the answer to connect elsewhere.
     loop = asyncio.get_running_loop()
     until = loop.time() + LINGER
     while server.server_state.connections and loop.time() < until and not stop.asked_again.is_set():
@@ -157,7 +157,7 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartError(
-            f"cannot listen on {host} port {port}: {error.strerror}; stop what is there, or set PORT to another"
+            f"cannot listen on {host} port {port}: {error.strerror}; free it, or set PORT to another"
         ) from None
     listener.setblocking(False)
     return listener
@@ -178,6 +178,8 @@ class _StopSignals:
         self.asked = asyncio.Event()
         self.asked_again = asyncio.Event()
         self._on_second: Callable[[], None] | None = None
+        #: Cancelled by a signal that comes before anything is served.
+        self._starting = asyncio.current_task()
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -191,29 +193,17 @@ class _StopSignals:
             for number in signals:
                 loop.remove_signal_handler(number)
 
+    def started(self) -> None:
+        self._starting = None
+
     def on_second(self, act: Callable[[], None]) -> None:
         self._on_second = act
-
-    def waiting(self) -> asyncio.Future[bool]:
-        return asyncio.ensure_future(self.asked.wait())
-
-    async def unless_asked[T](self, work: asyncio.Future[T]) -> T | None:
-        """What ``work`` gives; None, with the work cancelled, if a signal comes first."""
-        waiting = self.waiting()
-        try:
-            await asyncio.wait((work, waiting), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-        if not work.done():
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
-            return None
-        return work.result()
 
     def _receive(self) -> None:
         if not self.asked.is_set():
             self.asked.set()
+            if self._starting is not None:
+                self._starting.cancel()
             return
         self.asked_again.set()
         if self._on_second is not None:

@@ -1,8 +1,8 @@
 """What a service is told from outside: read once at start, checked, then fixed.
 
-Every setting is an environment variable, named by its alias. ``load_settings`` reads them; the constructor takes values alone,
-so that a test never depends on the environment it runs in. Secrets are named by files (``..._FILE``), never put
-into variables, where every child and every crash report would see them.
+Every setting is an environment variable, named by its alias. ``load_settings`` reads them; the constructor
+takes values alone, so that a test never depends on the environment it runs in. Secrets are named by files
+(``..._FILE``), never put into variables, where every child and every crash report would see them.
 """
 
 import ipaddress
@@ -29,9 +29,11 @@ from pydantic_settings.exceptions import SettingsError
 from pkg.runtime.caller_auth import MutualAuth, load_mutual_auth
 from pkg.runtime.start_error import StartError
 
+_LOOPBACK: Final = "127.0.0.1"
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # in a pod, whose address nobody knows beforehand
 _MIN_PASSWORD_LENGTH: Final = 12
 _WELL_KNOWN_PASSWORDS: Final = frozenset(
-    {"123", "postgres", "password", "secret", "changeme", "change-me", "delinkcious", "admin", "default", "test"}
+    ("123 postgres password secret changeme change-me delinkcious admin default test").split()
 )
 
 
@@ -55,7 +57,9 @@ def _read_secret_file(value: object, info: ValidationInfo) -> object:
     try:
         content = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ValueError(f"cannot read the secret file {path}: {error.strerror}; mount the secret there") from None
+        raise ValueError(
+            f"cannot read the secret file {path}: {error.strerror}; mount the secret there"
+        ) from None
     except UnicodeDecodeError:
         raise ValueError(f"the secret file {path} is not text") from None
     if not content:
@@ -102,7 +106,7 @@ class ServiceAddress(BaseModel, frozen=True):
 
 
 class ServiceSettings(BaseSettings):
-    """What every service has. A service's own class adds fields, each with its variable as ``validation_alias``."""
+    """What every service has. A service's own class adds fields, each with its ``validation_alias``."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", populate_by_name=True, case_sensitive=True, hide_input_in_errors=True
@@ -113,7 +117,7 @@ class ServiceSettings(BaseSettings):
     # First, because others are judged by it.
     mode: Mode = Field(default=Mode.PRODUCTION, validation_alias="DELINKCIOUS_MODE")
     host: HostName = Field(
-        default_factory=lambda data: "127.0.0.1" if data.get("mode") == Mode.LOCAL else "0.0.0.0",  # noqa: S104  # in a pod
+        default_factory=lambda data: _LOOPBACK if data.get("mode") == Mode.LOCAL else _EVERYWHERE,
         validation_alias="HOST",
     )
     port: ListenPort = 8080
@@ -125,11 +129,13 @@ class ServiceSettings(BaseSettings):
         default=Path("/etc/delinkcious/mutual-auth.yaml"), validation_alias="DELINKCIOUS_MUTUAL_AUTH_FILE"
     )
     #: Beyond it requests are refused at once: a queue would only make everybody late.
-    max_concurrent_requests: int = Field(default=200, ge=1, le=100_000, validation_alias="MAX_CONCURRENT_REQUESTS")
+    max_concurrent_requests: int = Field(
+        default=200, ge=1, le=100_000, validation_alias="MAX_CONCURRENT_REQUESTS"
+    )
     max_connections: int = Field(default=2_000, ge=1, le=1_000_000, validation_alias="MAX_CONNECTIONS")
     #: Seconds, until the answer begins.
     request_timeout: Seconds = Field(default=10.0, validation_alias="REQUEST_TIMEOUT")
-    #: Seconds, for the whole of an answer that is sent as it is made, and for a body that is read as it comes.
+    #: Seconds, for the whole of an answer that is sent as it is made.
     stream_timeout: Seconds = Field(default=120.0, validation_alias="STREAM_TIMEOUT")
     #: Seconds between failing /readyz and refusing connections: so long balancers go on sending.
     drain_delay: float = Field(default=0.0, ge=0, le=600, validation_alias="DRAIN_DELAY")
@@ -171,7 +177,7 @@ class ServiceSettings(BaseSettings):
             )
         if not self.is_local and not self.mutual_auth:
             raise ValueError(
-                "DELINKCIOUS_MUTUAL_AUTH=false is for local mode only; remove it, or set DELINKCIOUS_MODE=local"
+                "DELINKCIOUS_MUTUAL_AUTH=false is for local mode only; remove it, or set DELINKCIOUS_MODE"
             )
         return self
 
@@ -202,7 +208,9 @@ def read_settings[SettingsT: ServiceSettings](
     except SettingsError as error:
         raise StartError(str(error)) from None
     except ValidationError as invalid:
-        raise StartError(*(_fault(fault) for fault in invalid.errors(include_url=False, include_input=False))) from None
+        raise StartError(
+            *(_fault(fault) for fault in invalid.errors(include_url=False, include_input=False))
+        ) from None
     # Read here as well, so that a missing or default secret stops the start before anything else is tried.
     settings.load_mutual_auth()
     return settings

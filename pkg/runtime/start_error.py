@@ -2,7 +2,7 @@
 
 
 class StartError(Exception):
-    """One clear line a fault: what is wrong and what to do. Ends the start with exit code 1, without a traceback."""
+    """One clear line a fault: what is wrong and what to do. Ends the process with code 1, without more."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))

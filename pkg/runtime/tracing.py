@@ -1,7 +1,8 @@
-"""Trace context as the W3C writes it (https://www.w3.org/TR/trace-context/, level 1): ``traceparent`` through every hop.
+"""Trace context as the W3C writes it (https://www.w3.org/TR/trace-context/, level 1): ``traceparent`` through
+every hop.
 
-Nothing is exported here. A trace that begins with us has flag 00 (not sampled), so that no service behind us records
-a span that nobody asked for; a caller's decision to sample is passed on as it is.
+Nothing is exported here. A trace that begins with us has flag 00 (not sampled), so that no service behind us
+records a span that nobody asked for; a caller's decision to sample is passed on as it is.
 """
 
 import os
