@@ -265,7 +265,7 @@ class CallerAuth:
         return Call(caller, self._verify(statement, caller, operation))
 
     def _identify(self, token: str | None, operation: str) -> str:
-        # Digests are compared: how long that takes cannot be steered, character by character, towards a token.
+        # Digests are compared: how long that takes says nothing of how much of a token was right.
         known = None
         if token and len(token) <= _MAX_TOKEN_LENGTH and token.isascii():
             known = self._callers.get(_digest(token))

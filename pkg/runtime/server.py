@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 def run_service[SettingsT: ServiceSettings](
     settings_class: type[SettingsT], create_app: CreateApp[SettingsT]
 ) -> NoReturn:
-    """Serves until a signal says stop. Exits with 0 after an orderly end, 1 if it could not start or failed."""
+    """Serves until a signal says stop. Exits with 0 after an orderly end, 1 after a failed start or failure."""
     settings = load_settings(settings_class)
     configure_logs(settings.service_name, settings.log_level)
     try:
