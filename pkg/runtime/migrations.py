@@ -1,0 +1,101 @@
+"""Schema migrations (Alembic): one history a database, run as a step of its own, never by a service.
+
+A history is a package with a ``versions`` folder. What Alembic needs around it is the same for all of them and stands
+here once.
+"""
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pkg.object_model.errors import Unavailable
+from pkg.runtime.postgres import PostgresAddress, database_errors
+
+if TYPE_CHECKING:
+    import asyncpg
+    from alembic.script import ScriptDirectory
+
+#: Any number, the same for all who migrate a database: two runs at once wait for each other.
+_LOCK: Final = 5_021_977
+
+
+def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> None:
+    """Brings the database to ``revision``, in one transaction.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database cannot be reached, or refuses a statement; nothing is changed.
+    """
+    from alembic.runtime.environment import EnvironmentContext
+    from sqlalchemy import URL, create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    url = URL.create(
+        "postgresql+psycopg2",
+        username=address.user,
+        password=address.password,
+        host=address.host,
+        port=address.port,
+        database=address.database,
+    )
+    script = _script(package)
+    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+        def steps(current: object, _context: object) -> object:
+            return script._upgrade_revs(revision, current)  # type: ignore[arg-type]  # as alembic.command does
+
+        with EnvironmentContext(script.__dict__["_delinkcious_config"], script, fn=steps) as environment:
+            environment.configure(connection=connection, transactional_ddl=True)
+            environment.run_migrations()
+
+
+@cache
+def head_revision(package: str) -> str:
+    head = _script(package).get_current_head()
+    if head is None:
+        raise LookupError(f"{package} has no migrations")
+    return head
+
+
+async def check_schema(pool: "asyncpg.Pool", package: str) -> None:
+    """Returns if the code can work on the database's schema.
+
+    A revision that this code does not know is a newer one, which by expand/contract still serves it.
+
+    Raises:
+        Unavailable: the schema is behind (``schema_behind``), or the database cannot be reached.
+    """
+    import asyncpg
+
+    with database_errors():
+        try:
+            current = await pool.fetchval("SELECT version_num FROM alembic_version")
+        except asyncpg.UndefinedTableError:
+            current = None
+    if current is None or current in _older_revisions(package):
+        raise Unavailable(
+            f"the schema is at {current or 'nothing'}, the code needs {head_revision(package)}; run cmd/migrate.py",
+            code="schema_behind",
+        )
+
+
+@cache
+def _older_revisions(package: str) -> frozenset[str]:
+    script = _script(package)
+    head = head_revision(package)
+    return frozenset(found.revision for found in script.walk_revisions() if found.revision != head)
+
+
+@cache
+def _script(package: str) -> "ScriptDirectory":
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(files(package)))))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    script.__dict__["_delinkcious_config"] = config
+    return script

@@ -1,0 +1,89 @@
+"""Postgres for the request path: a pool that opens when it is first needed, and one place where faults get a meaning."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+
+from pkg.object_model.errors import DeadlineExceeded, Unavailable
+
+#: Seconds to wait for a connection of the pool, or for a new one.
+_CONNECT_TIMEOUT: Final = 2.0
+_STATEMENTS_KEPT: Final = 256
+
+_GONE: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAddress:
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(repr=False)
+
+
+async def open_pool(
+    address: PostgresAddress,
+    *,
+    application_name: str,
+    max_size: int = 10,
+    statement_timeout: float = 5.0,
+) -> asyncpg.Pool:
+    """A pool that connects at its first use: a service whose database is not there yet starts, and says it is not ready.
+
+    ``statement_timeout`` is in seconds, and kept by the server.
+    """
+    return await asyncpg.create_pool(
+        host=address.host,
+        port=address.port,
+        database=address.database,
+        user=address.user,
+        password=address.password,
+        min_size=0,
+        max_size=max_size,
+        timeout=_CONNECT_TIMEOUT,
+        statement_cache_size=_STATEMENTS_KEPT,
+        max_inactive_connection_lifetime=300,
+        server_settings={
+            "application_name": application_name,
+            "statement_timeout": str(int(statement_timeout * 1000)),
+            "idle_in_transaction_session_timeout": "30000",
+            "timezone": "UTC",
+        },
+    )
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Faults of the database as ours; what a statement itself means (a unique violation) stays the store's affair.
+
+    Raises:
+        Unavailable: the database cannot be reached, or chose another transaction over this one; nothing was written.
+        DeadlineExceeded: a statement took longer than it may (``query_too_slow``).
+    """
+    try:
+        yield
+    except asyncpg.QueryCanceledError:
+        raise DeadlineExceeded("the query took too long; narrow it", code="query_too_slow") from None
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+        raise Unavailable("another change came in between; try again", code="try_again", retry_after=1) from None
+    except _GONE as fault:
+        if isinstance(fault, TimeoutError):
+            raise
+        raise Unavailable(
+            "the database cannot be reached; try again shortly", code="database_unavailable", retry_after=1
+        ) from None
