@@ -1,0 +1,132 @@
+"""Stand-ins for what a manager is given: peers, time and ids. Each keeps its Protocol and does the least that is true."""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+
+from pkg.object_model.errors import DelinkciousError, Unavailable
+from pkg.object_model.interfaces import SocialGraphManager, UserDirectory
+from pkg.object_model.types import (
+    Actor,
+    FollowCounts,
+    FollowRequest,
+    FollowState,
+    GetFollowRequest,
+    NamePage,
+    Relationship,
+)
+
+
+class FakeClock:
+    """Stands still until it is told to go on; ``step`` is added after each look."""
+
+    def __init__(self, now: datetime | None = None, *, step: timedelta = timedelta(0)) -> None:
+        self.time = now or datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+        self.step = step
+
+    def now(self) -> datetime:
+        seen = self.time
+        self.time += self.step
+        return seen
+
+    def advance(self, seconds: float = 1) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+class SequentialIds:
+    def __init__(self, first: int = 1) -> None:
+        self._next = first
+
+    def new_id(self) -> int:
+        current = self._next
+        self._next += 1
+        return current
+
+
+class FakeUserDirectory(UserDirectory):
+    """Knows those it was told of. ``asked`` counts the calls; ``fault`` is raised by each while it is set."""
+
+    def __init__(self, users: Iterable[Actor] = ()) -> None:
+        self._by_name: dict[str, Actor] = {}
+        self.asked = 0
+        self.fault: DelinkciousError | None = None
+        for user in users:
+            self.add(user)
+
+    def add(self, user: Actor) -> Actor:
+        self._by_name[user.name.lower()] = user
+        return user
+
+    def rename(self, old: str, new: str) -> Actor:
+        return self.add(Actor(self._by_name.pop(old.lower()).user_id, new))
+
+    async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
+        self._look()
+        return {name: self._by_name[name.lower()] for name in names if name.lower() in self._by_name}
+
+    async def find_names(self, user_ids: Collection[int]) -> dict[int, str]:
+        self._look()
+        wanted = set(user_ids)
+        return {user.user_id: user.name for user in self._by_name.values() if user.user_id in wanted}
+
+    def _look(self) -> None:
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
+
+
+class FakeSocialGraph(SocialGraphManager):
+    """Who follows whom, by id. Names come from the directory; ``asked`` counts questions for a relationship."""
+
+    def __init__(self, directory: UserDirectory | None = None) -> None:
+        self._directory = directory or FakeUserDirectory()
+        self._follows: dict[tuple[int, int], None] = {}
+        self.asked = 0
+        self.fault: DelinkciousError | None = None
+
+    def set_following(self, follower_id: int, followed_id: int, following: bool = True) -> None:
+        if following:
+            self._follows[follower_id, followed_id] = None
+        else:
+            self._follows.pop((follower_id, followed_id), None)
+
+    async def follow(self, actor: Actor | None, request: FollowRequest) -> FollowState:
+        self.set_following(*await self._ids(request))
+        return FollowState.FOLLOWING
+
+    async def unfollow(self, actor: Actor | None, request: FollowRequest) -> None:
+        self.set_following(*await self._ids(request), following=False)
+
+    async def get_followers(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        user = (await self._directory.find_users([request.username]))[request.username]
+        return await self._page([pair[0] for pair in self._follows if pair[1] == user.user_id])
+
+    async def get_following(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        user = (await self._directory.find_users([request.username]))[request.username]
+        return await self._page([pair[1] for pair in self._follows if pair[0] == user.user_id])
+
+    async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
+        return FollowCounts(
+            followers=sum(followed == user_id for _, followed in self._follows),
+            following=sum(follower == user_id for follower, _ in self._follows),
+        )
+
+    async def get_relationship(self, actor: Actor | None, viewer_id: int, user_id: int) -> Relationship:
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
+        if viewer_id == user_id:
+            return Relationship.SELF
+        return Relationship.FOLLOWING if (viewer_id, user_id) in self._follows else Relationship.NONE
+
+    async def _ids(self, request: FollowRequest) -> tuple[int, int]:
+        found = await self._directory.find_users([request.follower, request.followed])
+        return found[request.follower].user_id, found[request.followed].user_id
+
+    async def _page(self, user_ids: list[int]) -> NamePage:
+        names = await self._directory.find_names(user_ids)
+        return NamePage([names[user_id] for user_id in reversed(user_ids) if user_id in names], "")
+
+
+def away(service: str = "social-graph-manager") -> Unavailable:
+    """What a client raises when the service it stands for cannot be reached."""
+    return Unavailable(f"{service} cannot be reached", code=f"{service}_unavailable", retry_after=1)
