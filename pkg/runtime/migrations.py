@@ -14,6 +14,7 @@ from pkg.runtime.postgres import PostgresAddress, database_errors
 
 if TYPE_CHECKING:
     import asyncpg
+    from alembic.config import Config
     from alembic.script import ScriptDirectory
 
 #: Any number, the same for all who migrate a database: two runs at once wait for each other.
@@ -26,9 +27,10 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database cannot be reached, or refuses a statement; nothing is changed.
     """
-    from alembic.runtime.environment import EnvironmentContext
-    from sqlalchemy import URL, create_engine, text
-    from sqlalchemy.pool import NullPool
+    # Imported here, and below: a service only checks its schema, and should not load what changes one.
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
+    from sqlalchemy import URL, create_engine, text  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     url = URL.create(
         "postgresql+psycopg2",
@@ -38,22 +40,23 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
         port=address.port,
         database=address.database,
     )
-    script = _script(package)
+    config, script = _history(package)
     engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
         def steps(current: object, _context: object) -> object:
-            return script._upgrade_revs(revision, current)  # type: ignore[arg-type]  # as alembic.command does
+            # As alembic.command.upgrade does; there is no public way that takes a connection and no ini file.
+            return script._upgrade_revs(revision, current)  # type: ignore[arg-type]  # noqa: SLF001
 
-        with EnvironmentContext(script.__dict__["_delinkcious_config"], script, fn=steps) as environment:
+        with EnvironmentContext(config, script, fn=steps) as environment:
             environment.configure(connection=connection, transactional_ddl=True)
             environment.run_migrations()
 
 
 @cache
 def head_revision(package: str) -> str:
-    head = _script(package).get_current_head()
+    head = _history(package)[1].get_current_head()
     if head is None:
         raise LookupError(f"{package} has no migrations")
     return head
@@ -67,7 +70,7 @@ async def check_schema(pool: "asyncpg.Pool", package: str) -> None:
     Raises:
         Unavailable: the schema is behind (``schema_behind``), or the database cannot be reached.
     """
-    import asyncpg
+    import asyncpg  # noqa: PLC0415  # likewise, for the step that migrates
 
     with database_errors():
         try:
@@ -83,19 +86,17 @@ async def check_schema(pool: "asyncpg.Pool", package: str) -> None:
 
 @cache
 def _older_revisions(package: str) -> frozenset[str]:
-    script = _script(package)
+    _, script = _history(package)
     head = head_revision(package)
     return frozenset(found.revision for found in script.walk_revisions() if found.revision != head)
 
 
 @cache
-def _script(package: str) -> "ScriptDirectory":
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
+def _history(package: str) -> "tuple[Config, ScriptDirectory]":
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(str(files(package)))))
     config.set_main_option("path_separator", "os")
-    script = ScriptDirectory.from_config(config)
-    script.__dict__["_delinkcious_config"] = config
-    return script
+    return config, ScriptDirectory.from_config(config)

@@ -1,0 +1,97 @@
+"""A NATS server of our own: JetStream on files, and a user with rights of its own for each service."""
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pkg.local_stack.binaries import nats_binary
+from pkg.local_stack.ports import LOOPBACK
+from pkg.local_stack.program import Program
+from pkg.local_stack.secret_store import SecretStore, write_private
+
+USUAL_PORT: Final = 4222
+ADMINISTRATOR: Final = "administrator"
+
+#: What each user may publish and subscribe to. Replies come to inboxes named after the user, which nobody else reads.
+PERMISSIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    ADMINISTRATOR: {"publish": ">", "subscribe": ">"},
+    "link-manager": {
+        "publish": ["link-events.>", "$JS.API.STREAM.INFO.*"],
+        "subscribe": ["_INBOX_link-manager.>"],
+    },
+    "social-graph-manager": {
+        "publish": ["social-graph-events.>", "$JS.API.STREAM.INFO.*"],
+        "subscribe": ["_INBOX_social-graph-manager.>"],
+    },
+    "news-manager": {
+        "publish": ["$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.>", "$JS.ACK.>", "dead-letters.>"],
+        "subscribe": ["_INBOX_news-manager.>"],
+    },
+    "link-checker": {
+        "publish": ["link-check-events", "$JS.API.CONSUMER.>", "$JS.ACK.>", "dead-letters.>"],
+        "subscribe": ["_INBOX_link-checker.>"],
+    },
+}
+
+
+class NatsServer:
+    def __init__(self, folder: Path, port: int, store: SecretStore) -> None:
+        self._folder = folder
+        self._port = port
+        self._store = store
+
+    @property
+    def url(self) -> str:
+        return f"nats://{LOOPBACK}:{self._port}"
+
+    def password_file(self, user: str) -> Path:
+        return self._store.path(f"nats.{user}")
+
+    def initialise(self) -> None:
+        """Writes the server's configuration."""
+        configuration = {
+            "server_name": "local",
+            "listen": f"{LOOPBACK}:{self._port}",
+            "max_payload": "1MB",
+            "jetstream": {
+                "store_dir": str(self._folder / "jetstream"),
+                "max_file_store": "4GB",
+                "max_memory_store": "64MB",
+                # Every publish is in the outbox until it is old; what a power cut takes is published again.
+                "sync_interval": "1s",
+            },
+            "authorization": {
+                "users": [
+                    {
+                        "user": user,
+                        "password": self._store.get(f"nats.{user}"),
+                        "permissions": permissions,
+                    }
+                    for user, permissions in PERMISSIONS.items()
+                ]
+            },
+        }
+        write_private(self._folder / "nats.conf", json.dumps(configuration, indent=2))
+
+    def program(self) -> Program:
+        return Program(
+            name="nats",
+            command=(str(nats_binary()), "--config", str(self._folder / "nats.conf")),
+            address=f"{LOOPBACK}:{self._port}",
+            is_ready=self.is_ready,
+        )
+
+    async def is_ready(self) -> bool:
+        return says(self._port, b"", b"INFO ")
+
+
+def says(port: int, greeting: bytes, expected: bytes) -> bool:
+    """Whether whoever listens on the port answers ``greeting`` with something that begins as expected."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1) as connection:
+            connection.sendall(greeting)
+            return connection.recv(len(expected)) == expected
+    except OSError:
+        return False

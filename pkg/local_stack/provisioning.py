@@ -1,0 +1,80 @@
+"""Databases and roles, as an operator would make them: repeatable, with rights no wider than needed.
+
+A database has a *migrator*, who owns it and everything in it, and a *service* role, which reads and writes rows and can
+do nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from psycopg2 import sql
+
+from pkg.local_stack.postgres_server import connect
+from pkg.local_stack.secret_store import SecretStore
+from pkg.runtime.postgres import PostgresAddress
+
+
+@dataclass(frozen=True)
+class ServiceDatabase:
+    name: str
+    #: The package with its migrations.
+    migrations: str
+    #: Prefix of the environment variables that tell a service where it is.
+    variable: str
+
+    @property
+    def migrator(self) -> str:
+        return f"{self.name}_migrator"
+
+    @property
+    def service(self) -> str:
+        return f"{self.name}_service"
+
+
+DATABASES: Final[Sequence[ServiceDatabase]] = (
+    ServiceDatabase("link_manager", "pkg.link_manager.migrations", "LINK_DB"),
+    ServiceDatabase("user_manager", "pkg.user_manager.migrations", "USER_DB"),
+    ServiceDatabase("social_graph_manager", "pkg.social_graph_manager.migrations", "SOCIAL_GRAPH_DB"),
+)
+
+
+def provision(superuser: PostgresAddress, database: ServiceDatabase, store: SecretStore) -> None:
+    """Makes what is missing and sets the passwords to those of the store."""
+    migrator, service, name = (sql.Identifier(part) for part in (database.migrator, database.service, database.name))
+    connection = connect(superuser)
+    try:
+        with connection.cursor() as cursor:
+            for role in (database.migrator, database.service):
+                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+                verb = "ALTER" if cursor.fetchone() else "CREATE"
+                cursor.execute(
+                    sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
+                        sql.SQL(verb), sql.Identifier(role), sql.Literal(store.get(role))
+                    )
+                )
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database.name])
+            if not cursor.fetchone():
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, migrator))
+            cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+            cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, service))
+    finally:
+        connection.close()
+    inside = connect(PostgresAddress(superuser.host, superuser.port, database.name, superuser.user, superuser.password))
+    try:
+        with inside.cursor() as cursor:
+            for statement in (
+                "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+                "ALTER SCHEMA public OWNER TO {migrator}",
+                "GRANT USAGE ON SCHEMA public TO {service}",
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA public"
+                " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {service}",
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA public GRANT USAGE ON SEQUENCES TO {service}",
+            ):
+                cursor.execute(sql.SQL(statement).format(migrator=migrator, service=service))
+    finally:
+        inside.close()
+
+
+def address_of(server: PostgresAddress, database: ServiceDatabase, role: str, store: SecretStore) -> PostgresAddress:
+    return PostgresAddress(server.host, server.port, database.name, role, store.get(role))

@@ -1,0 +1,72 @@
+"""A Valkey of our own: an access list with a user for each service, nobody by default, and an append-only file."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from pkg.local_stack.binaries import valkey_binary
+from pkg.local_stack.nats_server import says
+from pkg.local_stack.ports import LOOPBACK
+from pkg.local_stack.program import Program
+from pkg.local_stack.secret_store import SecretStore, write_private
+
+USUAL_PORT: Final = 6379
+ADMINISTRATOR: Final = "administrator"
+
+#: Rules of each user, in the server's own words (https://valkey.io/topics/acl/).
+RULES: Final[Mapping[str, str]] = {
+    ADMINISTRATOR: "~* &* +@all",
+    "news-manager": "~feed:* ~news:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction"
+    " -@admin -@dangerous",
+    "api-gateway": "~limit:* resetchannels -@all +@read +@write +@scripting +@connection -@admin -@dangerous",
+}
+
+
+class ValkeyServer:
+    def __init__(self, folder: Path, port: int, store: SecretStore) -> None:
+        self._folder = folder
+        self._port = port
+        self._store = store
+
+    @property
+    def url(self) -> str:
+        return f"redis://{LOOPBACK}:{self._port}"
+
+    def password_file(self, user: str) -> Path:
+        return self._store.path(f"valkey.{user}")
+
+    def initialise(self) -> None:
+        """Writes the server's configuration and its access list, which holds digests of the passwords only."""
+        users = ["user default off"]
+        for user, rules in RULES.items():
+            digest = sha256(self._store.get(f"valkey.{user}").encode()).hexdigest()
+            users.append(f"user {user} on #{digest} {rules}")
+        write_private(self._folder / "users.acl", "\n".join(users) + "\n")
+        settings = {
+            "bind": LOOPBACK,
+            "port": str(self._port),
+            "protected-mode": "yes",
+            "dir": f'"{self._folder}"',
+            "aclfile": f'"{self._folder / "users.acl"}"',
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": '""',
+            "maxmemory": "512mb",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        lines = [f"{name} {value}" for name, value in settings.items()]
+        write_private(self._folder / "valkey.conf", "\n".join(lines) + "\n")
+
+    def program(self) -> Program:
+        return Program(
+            name="valkey",
+            command=(str(valkey_binary()), str(self._folder / "valkey.conf")),
+            address=f"{LOOPBACK}:{self._port}",
+            is_ready=self.is_ready,
+        )
+
+    async def is_ready(self) -> bool:
+        # Whoever does not say who they are is told so, as soon as the data is loaded.
+        return says(self._port, b"PING\r\n", b"-NOAUTH")

@@ -1,0 +1,1 @@
+"""A short history of migrations, for tests."""
