@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(NamedTuple):
+    # A tuple, because it is made with every request: a frozen dataclass costs five times as much.
     request_id: str
     #: Of our own span: what an outgoing call names as its parent.
     traceparent: str

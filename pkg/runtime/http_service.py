@@ -36,7 +36,7 @@ from pkg.runtime.json import encode
 from pkg.runtime.logs import describe_exception, get_logger, write_event
 from pkg.runtime.metrics import METRICS_CONTENT_TYPE, UNMATCHED, RequestMetrics, render_metrics
 from pkg.runtime.settings import ServiceSettings
-from pkg.runtime.tracing import TraceContext
+from pkg.runtime.tracing import child_traceparent
 from pkg.runtime.version import package_version
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
@@ -94,7 +94,7 @@ class HttpService:
         timeouts: Mapping[str, float],
     ) -> None:
         self.app = app
-        self.metrics = RequestMetrics(settings.service_name)
+        self.metrics = RequestMetrics.of(settings.service_name)
         self.request_timeout = settings.request_timeout
         self.stream_timeout = settings.stream_timeout
         self.max_in_flight = settings.max_concurrent_requests
@@ -239,9 +239,9 @@ class _Exchange:
             self.request_id = os.urandom(16).hex()
             request_id = self.request_id.encode("ascii")
         self._extra_headers.append((b"x-request-id", request_id))
-        trace = TraceContext.continue_from(traceparent.decode("latin-1") if traceparent else None)
+        trace = child_traceparent(traceparent.decode("latin-1") if traceparent else None)
         allowed = self._time_allowed(timeout_ms)
-        context = RequestContext(self.request_id, trace.traceparent, time.monotonic() + allowed)
+        context = RequestContext(self.request_id, trace, time.monotonic() + allowed)
         token = CURRENT_CONTEXT.set(context)
         try:
             refusal = self._refuse_head(header_bytes, len(headers), content_length)
@@ -258,12 +258,12 @@ class _Exchange:
                 )
             else:
                 service.in_flight += 1
-                service.metrics.in_flight.inc()
+                service.metrics.in_flight += 1
                 try:
                     await self._serve(allowed)
                 finally:
                     service.in_flight -= 1
-                    service.metrics.in_flight.dec()
+                    service.metrics.in_flight -= 1
         finally:
             self._record(time.perf_counter() - began)
             CURRENT_CONTEXT.reset(token)

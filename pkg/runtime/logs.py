@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from pkg.object_model.errors import DelinkciousError
-from pkg.runtime.context import current_context
+from pkg.runtime.context import CURRENT_CONTEXT
 
 _LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _MAX_FRAMES: Final = 30
@@ -134,17 +134,21 @@ def _emit(logger: object, method: str, values: MutableMapping[str, Any]) -> Muta
 
 
 def _write(level: str, event: str, values: Mapping[str, object]) -> None:
-    line: dict[str, object] = {
-        "time": datetime.now(UTC),
-        "level": level,
-        "service": _SINK.service,
-        "event": event,
-    }
-    context = current_context()
-    if context is not None:
-        line["request_id"] = context.request_id
-        line["trace_id"] = context.traceparent[3:35]
-    line.update(values)
+    now = datetime.now(UTC)
+    context = CURRENT_CONTEXT.get()
+    line: dict[str, object]
+    if context is None:
+        line = {"time": now, "level": level, "service": _SINK.service, "event": event, **values}
+    else:
+        line = {
+            "time": now,
+            "level": level,
+            "service": _SINK.service,
+            "event": event,
+            "request_id": context.request_id,
+            "trace_id": context.traceparent[3:35],
+            **values,
+        }
     _SINK.write(orjson.dumps(line, default=str, option=_LINE_OPTIONS))
 
 

@@ -1,13 +1,22 @@
-"""Metrics, by hand: every child is made once, so that counting costs an addition.
+"""Metrics, by hand: labels are resolved once, so that counting costs an addition.
 
 A label takes few values, known beforehand: methods and path templates, never a raw path; codes, never a
 message. Times are in seconds.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Histogram, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
 
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 #: Path template of a request that no route took.
@@ -15,19 +24,9 @@ UNMATCHED: Final = "unmatched"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-#: More label combinations than all our routes have; beyond it something feeds us made-up routes.
-_MAX_CHILDREN: Final = 5_000
+#: More than we have; beyond it something feeds us made-up routes.
+_MAX_ROUTES: Final = 500
 
-REQUESTS: Final = Counter(
-    "delinkcious_http_requests_total", "Requests answered.", ("service", "method", "route", "status")
-)
-LATENCY: Final = Histogram(
-    "delinkcious_http_request_duration_seconds",
-    "From the request's head to the answer's last byte, in seconds.",
-    ("service", "method", "route"),
-    buckets=_BUCKETS,
-)
-IN_FLIGHT: Final = Gauge("delinkcious_http_requests_in_flight", "Requests being worked on.", ("service",))
 SHED: Final = Counter(
     "delinkcious_http_requests_shed_total",
     "Requests refused because too many were being worked on.",
@@ -49,30 +48,81 @@ RETRIES: Final = Counter("delinkcious_outgoing_retries_total", "Attempts after t
 
 
 class RequestMetrics:
-    """What one service counts of its requests."""
+    """What one service counts of its requests: plain numbers, which become metrics when somebody asks.
+
+    Not for several threads; an event loop is one.
+    """
 
     def __init__(self, service: str) -> None:
         self._service = service
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._histograms: dict[tuple[str, str], Histogram] = {}
-        self.in_flight = IN_FLIGHT.labels(service)
+        self._routes: dict[tuple[str, str], _Route] = {}
+        self.in_flight = 0
         self.shed = SHED.labels(service)
 
+    @classmethod
+    def of(cls, service: str) -> "RequestMetrics":
+        """The one of ``service`` in this process."""
+        return _REQUESTS.services.setdefault(service, cls(service))
+
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        found = self._routes.get((method, route))
+        if found is None:
+            found = self._add(method, route)
+        found.buckets[bisect_left(_BUCKETS, seconds)] += 1
+        found.seconds += seconds
+        found.statuses[status] = found.statuses.get(status, 0) + 1
+
+    def _add(self, method: str, route: str) -> "_Route":
         if method not in _METHODS:
             method = "OTHER"
-        counter = self._counters.get((method, route, status))
-        histogram = self._histograms.get((method, route))
-        if counter is None or histogram is None:
-            if len(self._counters) >= _MAX_CHILDREN:
-                route = UNMATCHED
-            counter = REQUESTS.labels(self._service, method, route, str(status))
-            histogram = LATENCY.labels(self._service, method, route)
-            if len(self._counters) < _MAX_CHILDREN:
-                self._counters[method, route, status] = counter
-                self._histograms[method, route] = histogram
-        counter.inc()
-        histogram.observe(seconds)
+        if len(self._routes) >= _MAX_ROUTES:
+            route = UNMATCHED
+        return self._routes.setdefault((method, route), _Route())
+
+    def collect(self, requests: CounterMetricFamily, latency: HistogramMetricFamily) -> None:
+        for (method, route), counted in self._routes.items():
+            for status, number in counted.statuses.items():
+                requests.add_metric((self._service, method, route, str(status)), number)
+            bounds = (*map(str, _BUCKETS), "+Inf")
+            cumulative = list(zip(bounds, accumulate(counted.buckets), strict=True))
+            latency.add_metric((self._service, method, route), cumulative, counted.seconds)
+
+
+class _Route:
+    __slots__ = ("buckets", "seconds", "statuses")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(_BUCKETS) + 1)
+        self.seconds = 0.0
+        self.statuses: dict[int, int] = {}
+
+
+class _RequestCollector(Collector):
+    def __init__(self) -> None:
+        self.services: dict[str, RequestMetrics] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "delinkcious_http_requests", "Requests answered.", labels=("service", "method", "route", "status")
+        )
+        latency = HistogramMetricFamily(
+            "delinkcious_http_request_duration_seconds",
+            "From the request's head to the answer's last byte, in seconds.",
+            labels=("service", "method", "route"),
+        )
+        in_flight = GaugeMetricFamily(
+            "delinkcious_http_requests_in_flight", "Requests being worked on.", labels=("service",)
+        )
+        for service, metrics in self.services.items():
+            metrics.collect(requests, latency)
+            in_flight.add_metric((service,), metrics.in_flight)
+        yield requests
+        yield latency
+        yield in_flight
+
+
+_REQUESTS: Final = _RequestCollector()
+REGISTRY.register(_REQUESTS)
 
 
 class CalleeMetrics:

@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 def run_service[SettingsT: ServiceSettings](
     settings_class: type[SettingsT], create_app: CreateApp[SettingsT]
 ) -> NoReturn:
-    """Serves until a signal says stop. Exits with 0 after an orderly end, 1 after a failed start or failure."""
+    """Serves until a signal says stop. Exits with 0 after an orderly end, with 1 after any other."""
     settings = load_settings(settings_class)
     configure_logs(settings.service_name, settings.log_level)
     try:

@@ -6,49 +6,37 @@ records a span that nobody asked for; a caller's decision to sample is passed on
 """
 
 import os
-from dataclasses import dataclass
-from typing import Final, Self
+import re
+from typing import Final, NamedTuple
 
-_LENGTH: Final = 55  # 2-32-16-2 hexadecimal digits and three hyphens
-_LOWER_HEX: Final = frozenset("0123456789abcdef")
-_NO_TRACE: Final = "0" * 32
-_NO_SPAN: Final = "0" * 16
+_TRACEPARENT: Final = re.compile(
+    # Version ff is none, ids of zeros mean "no id", and a later version may say more after another hyphen.
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     trace_id: str
     span_id: str
     sampled: bool
 
-    @classmethod
-    def new(cls) -> Self:
-        digits = os.urandom(24).hex()
-        return cls(digits[:32], digits[32:], False)
-
-    @classmethod
-    def continue_from(cls, header: str | None) -> Self:
-        """A child of the caller's span; a new trace where there is none, or an unreadable one."""
-        parent = parse_traceparent(header) if header else None
-        if parent is None:
-            return cls.new()
-        return cls(parent.trace_id, os.urandom(8).hex(), parent.sampled)
-
-    @property
-    def traceparent(self) -> str:
-        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
-
 
 def parse_traceparent(header: str) -> TraceContext | None:
     """None if the header is malformed: the standard has the receiver then begin a new trace."""
-    version = header[:2]
-    if len(header) != _LENGTH and (version == "00" or len(header) < _LENGTH or header[_LENGTH] != "-"):
+    match = _TRACEPARENT.fullmatch(header)
+    if match is None or (match[5] is not None and match[1] == "00"):
         return None
-    trace_id, span_id, flags = header[3:35], header[36:52], header[53:55]
-    if header[2] != "-" or header[35] != "-" or header[52] != "-" or version == "ff":
-        return None
-    if not _LOWER_HEX.issuperset(version + trace_id + span_id + flags):
-        return None
-    if trace_id == _NO_TRACE or span_id == _NO_SPAN:
-        return None
-    return TraceContext(trace_id, span_id, bool(int(flags, 16) & 1))
+    return TraceContext(match[2], match[3], bool(int(match[4], 16) & 1))
+
+
+def new_traceparent() -> str:
+    digits = os.urandom(24).hex()
+    return f"00-{digits[:32]}-{digits[32:]}-00"
+
+
+def child_traceparent(header: str | None) -> str:
+    """Of a span of ours in the caller's trace; in a new one where there is none, or an unreadable one."""
+    parent = parse_traceparent(header) if header else None
+    if parent is None:
+        return new_traceparent()
+    return f"00-{parent.trace_id}-{os.urandom(8).hex()}-{'01' if parent.sampled else '00'}"
