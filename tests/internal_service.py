@@ -27,7 +27,8 @@ type BuildApp = Callable[[CallerAuth], Starlette]
 
 def edge_secret(caller: str, callee: str) -> EdgeSecret:
     return EdgeSecret(
-        token=f"token-of-{caller}-at-{callee}".ljust(40, "0"), statement_key=f"key-of-{caller}-{callee}".ljust(40, "0")
+        token=f"token-of-{caller}-at-{callee}".ljust(40, "0"),
+        statement_key=f"key-of-{caller}-{callee}".ljust(40, "0"),
     )
 
 

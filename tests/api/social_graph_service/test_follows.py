@@ -25,7 +25,9 @@ async def test_follow_and_unfollow_twice_each(house: GraphHouse) -> None:
         "err": "",
     }
     for _ in range(2):
-        assert await house.service.ok("POST", "/unfollow", actor=house.bob, json=BOB_FOLLOWS_ALICE) == {"err": ""}
+        assert await house.service.ok("POST", "/unfollow", actor=house.bob, json=BOB_FOLLOWS_ALICE) == {
+            "err": ""
+        }
     assert (await house.service.ok("GET", "/followers/alice"))["followers"] == {}
 
 
@@ -83,7 +85,10 @@ async def test_what_cannot_be_followed(house: GraphHouse) -> None:
         "cannot_follow_yourself",
     )
     nobody = {"followed": "nobody", "follower": "bob"}
-    assert await house.service.refused("POST", "/follow", actor=house.bob, json=nobody) == (404, "user_not_found")
+    assert await house.service.refused("POST", "/follow", actor=house.bob, json=nobody) == (
+        404,
+        "user_not_found",
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,9 @@ async def test_a_bad_body_changes_nothing(house: GraphHouse, path: str, body: by
         ("/relationships/1/x", "", (400, "invalid_argument")),
     ],
 )
-async def test_a_bad_question_is_told(house: GraphHouse, path: str, query: str, expected: tuple[int, str]) -> None:
+async def test_a_bad_question_is_told(
+    house: GraphHouse, path: str, query: str, expected: tuple[int, str]
+) -> None:
     assert await house.service.refused("GET", path, query=query) == expected
 
 

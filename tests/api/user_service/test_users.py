@@ -41,7 +41,9 @@ async def test_log_in_be_known_and_log_out(house: UserHouse) -> None:
     assert token not in str(identity)
 
     other = await log_in(house)
-    assert await house.service.ok("POST", "/logout", json={"Username": "alice", "Session": token}) == {"err": ""}
+    assert await house.service.ok("POST", "/logout", json={"Username": "alice", "Session": token}) == {
+        "err": ""
+    }
     assert (await house.service.refused("POST", "/authenticate", json={"Token": token}))[0] == 401
     # The original's would have deleted the user.
     await house.service.ok("POST", "/authenticate", json={"Token": other})

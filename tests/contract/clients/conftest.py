@@ -1,0 +1,80 @@
+"""Three services, near (the managers) and far (their clients, real sockets, the services, the same managers)."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from pkg.clients.link_client import LinkClient
+from pkg.clients.social_graph_client import SocialGraphClient
+from pkg.clients.user_client import UserClient
+from pkg.object_model import interfaces
+from pkg.object_model.clock import SystemClock
+from pkg.object_model.types import Actor
+from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.caller_auth import EdgeCredentials
+from pkg.runtime.http_client import ServiceHttpClient, open_session
+from svc.link_service import routes as link_routes
+from svc.social_graph_service import routes as social_graph_routes
+from svc.user_service import routes as user_routes
+from tests.internal_service import API_GATEWAY, InternalService, edge_secret, serve
+from tests.loopback_server import served
+from tests.memory_world import MemoryWorld, build_world
+
+
+@dataclass(frozen=True)
+class Services:
+    links: interfaces.LinkManager
+    users: interfaces.UserManager
+    graph: interfaces.SocialGraphManager
+    alice: Actor
+    bob: Actor
+    carol: Actor
+
+
+async def peopled(
+    world: MemoryWorld,
+    links: interfaces.LinkManager,
+    users: interfaces.UserManager,
+    graph: interfaces.SocialGraphManager,
+) -> Services:
+    alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
+    return Services(links, users, graph, alice, bob, carol)
+
+
+@asynccontextmanager
+async def near() -> AsyncIterator[Services]:
+    world = build_world(max_links_per_user=10)
+    yield await peopled(world, world.links, world.users, world.graph)
+
+
+@asynccontextmanager
+async def far() -> AsyncIterator[Services]:
+    world = build_world(max_links_per_user=10)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
+
+        async def client(service: InternalService) -> ServiceHttpClient:
+            base_url = await stack.enter_async_context(served(service.app))
+            secret = edge_secret(API_GATEWAY, service.name)
+            credentials = EdgeCredentials(API_GATEWAY, service.name, secret, SystemClock())
+            return ServiceHttpClient(session, base_url, credentials, timeout=10)
+
+        links = serve(
+            LINK_MANAGER, lambda auth: link_routes.build_app(world.links, auth), link_routes.body_limit
+        )
+        users = serve(USER_MANAGER, lambda auth: user_routes.build_app(world.users, auth))
+        graph = serve(SOCIAL_GRAPH_MANAGER, lambda auth: social_graph_routes.build_app(world.graph, auth))
+        yield await peopled(
+            world,
+            LinkClient(await client(links)),
+            UserClient(await client(users)),
+            SocialGraphClient(await client(graph)),
+        )
+
+
+@pytest.fixture(params=["near", "far"])
+async def services(request: pytest.FixtureRequest) -> AsyncIterator[Services]:
+    async with near() if request.param == "near" else far() as these:
+        yield these

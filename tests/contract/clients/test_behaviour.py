@@ -1,0 +1,181 @@
+"""What the interfaces promise, asked of the managers and of their clients alike."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pkg.object_model.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from pkg.object_model.types import (
+    AddLinkRequest,
+    FollowCounts,
+    FollowRequest,
+    FollowState,
+    GetFollowRequest,
+    GetLinksRequest,
+    GetTagsRequest,
+    ImportRequest,
+    Relationship,
+    TagCount,
+    TokenKind,
+    UpdateLinkRequest,
+    Visibility,
+)
+from pkg.object_model.wire_requests import MAX_LOOKUP
+from tests.contract.clients.conftest import Services
+
+BOOKMARKS = b"""<!DOCTYPE NETSCAPE-Bookmark-file-1>
+<DL><p>
+<DT><A HREF="https://a.example/?q=1&amp;r=2" ADD_DATE="1600000000" TAGS="one,zwei &amp; drei">\xc3\x84</A>
+<DD>about a
+<DT><A HREF="https://b.example/">B</A>
+<DT><A HREF="javascript:alert(1)">not a link</A>
+</DL><p>
+"""
+ODD_TEXT = 'Ünïcode "quoted" & <b>/\\ 100% +1 # 日本 \U0001f600\n\ttab'
+
+
+async def pieces(content: bytes, size: int = 7) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+async def test_links_there_and_back(services: Services) -> None:
+    request = AddLinkRequest(
+        url="https://a.example/p?x=%2F&y=%C3%A9#f",
+        title=ODD_TEXT,
+        description=ODD_TEXT * 2,
+        username="alice",
+        tags=("zwei", "a/b", "日本"),
+        visibility=Visibility.FOLLOWERS,
+    )
+    added = await services.links.add_link(services.alice, request)
+    assert (added.title, added.description) == (ODD_TEXT, ODD_TEXT * 2)
+    assert set(added.tags) == {"zwei", "a/b", "日本"}
+    assert added.visibility is Visibility.FOLLOWERS
+    assert added.created_at.tzinfo is not None
+    page = await services.links.get_links(services.alice, GetLinksRequest(username="alice", tag="a/b"))
+    assert (page.links, page.next_page_token) == ([added], "")
+    assert await services.links.delete_link(services.alice, "alice", request.url) is True
+    assert await services.links.delete_link(services.alice, "alice", request.url) is False
+
+
+async def test_an_update(services: Services) -> None:
+    added = await services.links.add_link(
+        services.alice, AddLinkRequest(url="https://a.example/", username="alice", title="t", description="d")
+    )
+    updated = await services.links.update_link(
+        services.alice,
+        UpdateLinkRequest(
+            url="https://a.example/", username="alice", add_tags=("new",), if_version=added.version
+        ),
+    )
+    assert (updated.id, updated.title, updated.description, updated.tags) == (added.id, "t", "d", ("new",))
+    assert updated.version > added.version
+    cleared = await services.links.update_link(
+        services.alice,
+        UpdateLinkRequest(
+            url="https://a.example/", username="alice", clear_description=True, remove_tags=("new",)
+        ),
+    )
+    assert (cleared.title, cleared.description, cleared.tags) == ("t", "", ())
+
+
+async def test_pages_of_links_and_tags(services: Services) -> None:
+    for number in range(5):
+        request = AddLinkRequest(url=f"https://{number}.example/", username="alice", tags=(f"t{number}",))
+        await services.links.add_link(services.alice, request)
+    urls, tags, token = [], [], ""
+    for _ in range(3):
+        page = await services.links.get_links(
+            None, GetLinksRequest(username="alice", limit=2, start_token=token)
+        )
+        urls += [link.url for link in page.links]
+        token = page.next_page_token
+    assert token == ""
+    assert urls == [f"https://{number}.example/" for number in (4, 3, 2, 1, 0)]
+    for _ in range(3):
+        tag_page = await services.links.get_tags(
+            None, GetTagsRequest(username="alice", limit=2, start_token=token)
+        )
+        tags += tag_page.tags
+        token = tag_page.next_page_token
+    assert token == ""
+    assert sorted(tags, key=lambda row: row.tag) == [TagCount(f"t{number}", 1) for number in range(5)]
+
+
+async def test_a_file_in_and_out(services: Services) -> None:
+    request = ImportRequest(username="alice", visibility=Visibility.PUBLIC)
+    report = await services.links.import_links(services.alice, request, pieces(BOOKMARKS))
+    assert (report.total, report.imported, report.skipped) == (3, 2, 1)
+    assert [row.url for row in report.rows] == ["javascript:alert(1)"]
+    assert await services.links.count_links(services.bob, "alice") == 2
+    exported = b"".join([piece async for piece in services.links.export_links(services.alice, "alice")])
+    again = await services.links.import_links(services.alice, request, pieces(exported, 1_000))
+    assert (again.imported, again.unchanged) == (0, 2)
+
+
+async def test_users(services: Services) -> None:
+    session = await services.users.login("alice", "any")
+    identity = await services.users.authenticate(session.token)
+    assert identity.actor == services.alice == session.user
+    assert identity.token.kind is TokenKind.SESSION
+    assert identity.token.expires_at == session.expires_at
+    await services.users.logout("alice", session.token)
+    with pytest.raises(Unauthenticated):
+        await services.users.authenticate(session.token)
+    user = await services.users.get_user(None, "ALICE")
+    assert user.ref == services.alice
+    assert user.created_at.tzinfo is not None
+
+
+async def test_looking_up_more_users_than_one_call_takes(services: Services) -> None:
+    names = [f"nobody{number}" for number in range(2 * MAX_LOOKUP)] + ["bob", "Alice"]
+    assert await services.users.find_users(names[-2:]) == {"bob": services.bob, "Alice": services.alice}
+    ids = [services.alice.user_id, 1]
+    assert await services.users.find_names(ids) == {services.alice.user_id: "alice"}
+    assert await services.users.find_users([]) == {}
+    assert await services.users.find_names([]) == {}
+
+
+async def test_the_graph(services: Services) -> None:
+    assert (
+        await services.graph.follow(services.bob, FollowRequest(followed="alice", follower="bob"))
+        is FollowState.FOLLOWING
+    )
+    await services.graph.follow(services.carol, FollowRequest(followed="alice", follower="carol"))
+    whole = await services.graph.get_followers(None, GetFollowRequest(username="alice"))
+    assert (whole.names, whole.next_page_token) == (["carol", "bob"], "")
+    first = await services.graph.get_followers(None, GetFollowRequest(username="alice", limit=1))
+    assert first.names == ["carol"]
+    second = await services.graph.get_followers(
+        None, GetFollowRequest(username="alice", limit=1, start_token=first.next_page_token)
+    )
+    assert (second.names, second.next_page_token) == (["bob"], "")
+    assert (await services.graph.get_following(None, GetFollowRequest(username="bob"))).names == ["alice"]
+    assert await services.graph.get_counts(None, services.alice.user_id) == FollowCounts(2, 0)
+    assert (
+        await services.graph.get_relationship(None, services.bob.user_id, services.alice.user_id)
+        is Relationship.FOLLOWING
+    )
+    await services.graph.unfollow(services.bob, FollowRequest(followed="alice", follower="bob"))
+    assert (await services.graph.get_followers(None, GetFollowRequest(username="alice"))).names == ["carol"]
+
+
+async def test_refusals(services: Services) -> None:
+    add = AddLinkRequest(url="https://a.example/", username="alice")
+    await services.links.add_link(services.alice, add)
+    with pytest.raises(Conflict) as conflict:
+        await services.links.add_link(services.alice, add)
+    assert conflict.value.code == "link_exists"
+    with pytest.raises(PermissionDenied) as denied:
+        await services.links.add_link(services.bob, add)
+    assert denied.value.code == "not_yours"
+    with pytest.raises(NotFound) as missing:
+        await services.links.get_links(None, GetLinksRequest(username="nobody"))
+    assert missing.value.code == "user_not_found"
+    with pytest.raises(NotFound):
+        async for _ in services.links.export_links(None, "nobody"):
+            raise AssertionError("there is nothing to export")
+    with pytest.raises(InvalidArgument) as invalid:
+        await services.links.get_links(None, GetLinksRequest(username="alice", limit=0))
+    assert invalid.value.code == "invalid_limit"

@@ -1,0 +1,201 @@
+"""A caller cannot tell a manager from its client: the same calls on two equal worlds have the same outcomes, errors with
+their class, code and words included."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from pkg.object_model.errors import DelinkciousError
+from pkg.object_model.types import (
+    AddLinkRequest,
+    FollowRequest,
+    GetFollowRequest,
+    GetLinksRequest,
+    GetTagsRequest,
+    ImportRequest,
+    LinkStatus,
+    RegisterRequest,
+    UpdateLinkRequest,
+    Visibility,
+)
+from tests.contract.clients.conftest import Services, far, near
+from tests.contract.clients.test_behaviour import BOOKMARKS, pieces
+
+type Scenario = Callable[[Services], AsyncIterator[Awaitable[Any]]]
+
+LONG = "a" * 70_000
+
+
+async def outcome(call: Awaitable[Any]) -> tuple[Any, ...]:
+    try:
+        return ("gave", await call)
+    except DelinkciousError as error:
+        return ("raised", type(error), error.code, error.message)
+
+
+async def everything(stream: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in stream])
+
+
+async def saving(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    links, alice = these.links, these.alice
+    yield links.add_link(alice, AddLinkRequest(url="https://a.example/", username="alice"))
+    yield links.add_link(alice, AddLinkRequest(url="HTTPS://A.example:443", username="alice"))
+    yield links.add_link(
+        alice, AddLinkRequest(url="https://b.example/", username="ALICE", tags=("x", "X", " y "))
+    )
+    yield links.add_link(these.bob, AddLinkRequest(url="https://c.example/", username="alice"))
+    yield links.add_link(None, AddLinkRequest(url="https://c.example/", username="alice"))
+    yield links.add_link(alice, AddLinkRequest(url="https://c.example/", username="nobody"))
+    yield links.add_link(alice, AddLinkRequest(url="https://c.example/", username=""))
+    for url in (
+        "",
+        "nonsense",
+        "ftp://a.example/",
+        "https://u:p@a.example/",
+        "http://[::1",
+        "https://a.example/" + LONG,
+    ):
+        yield links.add_link(alice, AddLinkRequest(url=url, username="alice"))
+    yield links.add_link(alice, AddLinkRequest(url="https://c.example/", username="alice", title=LONG))
+    yield links.add_link(alice, AddLinkRequest(url="https://c.example/", username="alice", description=LONG))
+    yield links.add_link(alice, AddLinkRequest(url="https://c.example/", username="alice", tags=("a,b",)))
+    yield links.add_link(alice, AddLinkRequest(url="https://c.example/", username="alice", tags=(LONG,)))
+    many = tuple(f"t{number}" for number in range(101))
+    yield links.add_link(alice, AddLinkRequest(url="https://c.example/", username="alice", tags=many))
+    for number in range(9):
+        yield links.add_link(alice, AddLinkRequest(url=f"https://{number}.example/", username="alice"))
+
+
+async def changing(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    links, alice, url = these.links, these.alice, "https://a.example/"
+    yield links.add_link(alice, AddLinkRequest(url=url, username="alice", title="t", tags=("x",)))
+    yield links.update_link(alice, UpdateLinkRequest(url=url, username="alice"))
+    yield links.update_link(alice, UpdateLinkRequest(url=url, username="alice", title="u", if_version=1))
+    yield links.update_link(alice, UpdateLinkRequest(url=url, username="alice", title="v", if_version=1))
+    yield links.update_link(alice, UpdateLinkRequest(url=url, username="alice", add_tags=("x", "y")))
+    yield links.update_link(
+        alice, UpdateLinkRequest(url=url, username="alice", visibility=Visibility.PRIVATE)
+    )
+    yield links.update_link(alice, UpdateLinkRequest(url="https://b.example/", username="alice", title="x"))
+    yield links.update_link(these.bob, UpdateLinkRequest(url=url, username="alice", title="x"))
+    yield links.delete_link(these.bob, "alice", url)
+    yield links.delete_link(None, "alice", url)
+    yield links.delete_link(alice, "alice", "nonsense")
+    yield links.delete_link(alice, "alice", "HTTPS://A.EXAMPLE")
+    yield links.delete_link(alice, "alice", url)
+
+
+async def reading(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    links, alice, bob = these.links, these.alice, these.bob
+    for number, visibility in enumerate(Visibility):
+        request = AddLinkRequest(
+            url=f"https://{number}.example/é",
+            username="alice",
+            title=f"Title {number}",
+            tags=("all", f"t{number}"),
+            visibility=visibility,
+        )
+        yield links.add_link(alice, request)
+    yield these.graph.follow(bob, FollowRequest(followed="alice", follower="bob"))
+    for actor in (alice, bob, these.carol, None):
+        yield links.get_links(actor, GetLinksRequest(username="alice"))
+        yield links.get_tags(actor, GetTagsRequest(username="Alice"))
+        yield links.count_links(actor, "alice")
+        yield everything(links.export_links(actor, "alice"))
+    for filters in (
+        {"tag": "T1"},
+        {"url_regex": "[01]"},
+        {"url_regex": "("},
+        {"title_regex": "Title [^1]$"},
+        {"description_regex": "^$"},
+        {"q": "tit 2"},
+        {"q": "'; --"},
+        {"status": LinkStatus.VALID},
+        {"visibility": Visibility.PRIVATE},
+        {"limit": 0},
+        {"limit": 201},
+        {"limit": -(2**63)},
+        {"start_token": "?"},
+        {"limit": 1},
+    ):
+        yield links.get_links(alice, GetLinksRequest.model_validate({"username": "alice"} | filters))
+    yield links.get_tags(alice, GetTagsRequest(username="alice", prefix="T"))
+    yield links.get_tags(alice, GetTagsRequest(username="alice", limit=0))
+    for name in ("nobody", "", "a/b", "..", "é", "%41lice"):
+        yield links.get_links(None, GetLinksRequest(username=name))
+        yield links.count_links(None, name)
+        yield everything(links.export_links(None, name))
+
+
+async def importing(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    links, alice = these.links, these.alice
+    yield links.import_links(alice, ImportRequest(username="alice"), pieces(BOOKMARKS))
+    yield links.import_links(
+        alice,
+        ImportRequest(username="alice", folders_as_tags=True, visibility=Visibility.PUBLIC),
+        pieces(BOOKMARKS),
+    )
+    yield links.import_links(these.bob, ImportRequest(username="alice"), pieces(BOOKMARKS))
+    yield links.import_links(alice, ImportRequest(username="alice"), pieces(b"\x89PNG\x00\x00"))
+    yield links.import_links(alice, ImportRequest(username="alice"), pieces(b""))
+    more = "".join(f'<DT><A HREF="https://{number}.example/">x</A>\n' for number in range(20))
+    yield links.import_links(alice, ImportRequest(username="alice"), pieces(more.encode(), 100))
+    yield everything(links.export_links(alice, "alice"))
+
+
+async def knowing_people(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    users = these.users
+    yield users.register(None, RegisterRequest(name="dave", email="d@mail.example", display_name="Dave Ü"))
+    for name in ("DAVE", "", "a b", "a/b", "d" * 40, "-d", "dave\u202e"):
+        yield users.register(None, RegisterRequest(name=name, email="x@mail.example"))
+    yield users.register(None, RegisterRequest(name="erin", email="not an address"))
+    for name in ("dave", "Dave", "nobody", "a/b", "..", ".", "a b", "é", "%41lice", "a?b#c", "", "find"):
+        yield users.get_user(None, name)
+    yield users.find_users(["dave", "DAVE", "nobody", "", "a/b"])
+    yield users.find_names([1_001, 1_002, 5])
+    yield users.login("nobody", "any")
+    yield users.login("", "")
+    for token in ("", "x", "a" * 5_000, "é"):
+        yield users.authenticate(token)
+    yield users.logout("dave", "x")
+
+
+async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    graph, bob = these.graph, these.bob
+    yield graph.follow(bob, FollowRequest(followed="alice", follower="bob"))
+    yield graph.follow(bob, FollowRequest(followed="ALICE", follower="Bob"))
+    yield graph.follow(bob, FollowRequest(followed="bob", follower="bob"))
+    yield graph.follow(bob, FollowRequest(followed="nobody", follower="bob"))
+    yield graph.follow(bob, FollowRequest(followed="", follower="bob"))
+    yield graph.follow(bob, FollowRequest(followed="alice", follower="carol"))
+    yield graph.follow(None, FollowRequest(followed="alice", follower="bob"))
+    for name in ("alice", "bob", "nobody", "", "a/b", "..", "é"):
+        yield graph.get_followers(None, GetFollowRequest(username=name))
+        yield graph.get_following(bob, GetFollowRequest(username=name, limit=1))
+    for limit in (0, 201, -1):
+        yield graph.get_followers(None, GetFollowRequest(username="alice", limit=limit))
+    yield graph.get_followers(None, GetFollowRequest(username="alice", limit=1, start_token="?"))
+    yield graph.get_counts(None, these.alice.user_id)
+    yield graph.get_counts(None, 5)
+    for viewer in (these.alice, bob, these.carol):
+        yield graph.get_relationship(None, viewer.user_id, these.alice.user_id)
+    yield graph.unfollow(None, FollowRequest(followed="alice", follower="bob"))
+    yield graph.unfollow(bob, FollowRequest(followed="alice", follower="bob"))
+    yield graph.unfollow(bob, FollowRequest(followed="alice", follower="bob"))
+    yield graph.unfollow(bob, FollowRequest(followed="nobody", follower="bob"))
+
+
+async def outcomes(scenario: Scenario, these: Services) -> list[tuple[Any, ...]]:
+    return [await outcome(call) async for call in scenario(these)]
+
+
+@pytest.mark.parametrize("scenario", [saving, changing, reading, importing, knowing_people, following])
+async def test_near_and_far_are_alike(scenario: Scenario) -> None:
+    async with near() as manager, far() as client:
+        expected = await outcomes(scenario, manager)
+        found = await outcomes(scenario, client)
+    assert {"gave", "raised"} == {first for first, *_ in expected}, "a scenario has both sides"
+    for number, (here, there) in enumerate(zip(expected, found, strict=True)):
+        assert here == there, f"call {number} of {scenario.__name__}"

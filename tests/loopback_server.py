@@ -1,0 +1,43 @@
+"""An ASGI application behind a real server and a real socket, in the test's own loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+#: Seconds; a test that waits longer has found a fault.
+DEADLINE = 10.0
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the test run's."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """The base URL under which ``app`` is served."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        host, port = listener.getsockname()
+        server = _Server(
+            uvicorn.Config(
+                app, lifespan="off", access_log=False, log_config=None, ws="none", timeout_graceful_shutdown=1
+            )
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        async with asyncio.timeout(DEADLINE):
+            while not server.started:
+                assert not serving.done(), "the server did not start"
+                await asyncio.sleep(0.01)
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.should_exit = True
+            async with asyncio.timeout(DEADLINE):
+                await serving
