@@ -1,0 +1,79 @@
+# `make` lists the verbs. Everything runs in .venv, which is made and kept current by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+#: An interpreter of your choice: make PYTHON=/path/to/python3.13
+PYTHON ?=
+#: Options that are passed on: make up ARGS="--user alice", make test PYTEST_ARGS="-k import"
+ARGS ?=
+PYTEST_ARGS ?=
+#: Where the checks look.
+PLACES := pkg svc cmd tests
+# Each deployable's own requirements; dev has everything.
+LOCKED := link-service user-service social-graph-service api-gateway-service migration local-stack
+# Versions stay as they are, unless: make lock LOCK_ARGS=--upgrade
+LOCK_ARGS ?=
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-config --custom-compile-command "make lock" $(LOCK_ARGS)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help up migrate test check fmt proto lock hooks venv clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: venv ## run the whole system here, until Ctrl-C (ARGS="--user alice --gateway-port 0 ...")
+	@exec $(BIN)/python cmd/up.py $(ARGS)
+
+migrate: venv ## bring the databases that the environment names to the newest schema (ARGS="--help")
+	@exec $(BIN)/python cmd/migrate.py $(ARGS)
+
+test: venv ## run every test, on servers that the tests start themselves (PYTEST_ARGS="-k import")
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: venv ## lint, formatting, types, import rules
+	$(BIN)/ruff check $(PLACES)
+	$(BIN)/ruff format --check $(PLACES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: venv ## format the code, and repair what the linter can
+	$(BIN)/ruff check --fix --quiet $(PLACES) || true
+	$(BIN)/ruff format $(PLACES)
+
+proto: venv ## generate the code of every .proto file
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
+		$$(find pb -name '*.proto' | LC_ALL=C sort)
+
+lock: venv ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
+	$(LOCK) --extra dev --output-file requirements/dev.txt pyproject.toml
+	for name in $(LOCKED); do \
+		$(LOCK) --extra $$name --constraint requirements/dev.txt --output-file requirements/$$name.txt pyproject.toml; \
+	done
+
+hooks: venv ## run the checks before each commit, from now on
+	$(BIN)/pre-commit install
+
+venv: $(INSTALLED)
+
+$(INSTALLED): requirements/dev.txt
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || { \
+		rm -rf $(VENV); \
+		found=$$(.ci/find_python $(PYTHON)); \
+		echo "making $(VENV) with $$found"; \
+		"$$found" -m venv $(VENV); \
+	}
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+clean: ## remove what was made here: the environment, caches, the local data
+	rm -rf $(VENV) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
