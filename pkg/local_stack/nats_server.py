@@ -1,5 +1,6 @@
 """A NATS server of our own: JetStream on files, and a user with rights of its own for each service."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Mapping
@@ -84,7 +85,7 @@ class NatsServer:
         )
 
     async def is_ready(self) -> bool:
-        return says(self._port, b"", b"INFO ")
+        return await asyncio.to_thread(says, self._port, b"", b"INFO ")
 
 
 def says(port: int, greeting: bytes, expected: bytes) -> bool:

@@ -21,6 +21,8 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     working_directory: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    #: Keeps nothing: it may be killed at once when this process dies, and then surely ends.
+    stateless: bool = False
     #: Refuses to run as root.
     unprivileged: bool = False
     #: Seconds between the stop signal and a SIGKILL.
@@ -29,11 +31,13 @@ class Program:
 
 def launch_command(program: Program) -> list[str]:
     """The command that starts ``program`` as a child of this process, tied to its life."""
-    return tied_command(program.command, program.stop_signal, unprivileged=program.unprivileged)
+    orphan_signal = signal.SIGKILL if program.stateless else program.stop_signal
+    return tied_command(program.command, orphan_signal, unprivileged=program.unprivileged)
 
 
 def tied_command(
-    command: tuple[str, ...], stop_signal: signal.Signals = signal.SIGTERM, *, unprivileged: bool = False
+    command: tuple[str, ...], orphan_signal: signal.Signals = signal.SIGTERM, *, unprivileged: bool = False
 ) -> list[str]:
+    """``command``, sent ``orphan_signal`` when this process dies."""
     user = "ordinary" if unprivileged else "same"
-    return [sys.executable, "-ISs", str(_LAUNCHER), str(os.getpid()), str(int(stop_signal)), user, *command]
+    return [sys.executable, "-ISs", str(_LAUNCHER), str(os.getpid()), str(int(orphan_signal)), user, *command]

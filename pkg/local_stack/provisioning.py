@@ -39,8 +39,22 @@ DATABASES: Final[Sequence[ServiceDatabase]] = (
 )
 
 
+def database_named(name: str) -> ServiceDatabase:
+    """Raises LookupError if none of ours has this name."""
+    for database in DATABASES:
+        if database.name == name:
+            return database
+    raise LookupError(name)
+
+
 def provision(superuser: PostgresAddress, database: ServiceDatabase, store: SecretStore) -> None:
-    """Makes what is missing and sets the passwords to those of the store."""
+    """Makes what is missing and sets the passwords to those of the store.
+
+    A role that may create roles and databases does as well as a superuser.
+
+    Raises:
+        psycopg2.Error: the server cannot be reached, or the role may not do this.
+    """
     migrator, service, name = (sql.Identifier(part) for part in (database.migrator, database.service, database.name))
     connection = connect(superuser)
     try:
@@ -48,11 +62,16 @@ def provision(superuser: PostgresAddress, database: ServiceDatabase, store: Secr
             for role in (database.migrator, database.service):
                 cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
                 verb = "ALTER" if cursor.fetchone() else "CREATE"
+                # A new role may log in and nothing more. That need not be said, and whoever is no superuser may not.
                 cursor.execute(
-                    sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
+                    sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
                         sql.SQL(verb), sql.Identifier(role), sql.Literal(store.get(role))
                     )
                 )
+            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            if cursor.fetchone() != (True,):
+                # To give something to a role one has to be a member of it.
+                cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(migrator))
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database.name])
             if not cursor.fetchone():
                 cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, migrator))
@@ -67,8 +86,10 @@ def provision(superuser: PostgresAddress, database: ServiceDatabase, store: Secr
                 "REVOKE ALL ON SCHEMA public FROM PUBLIC",
                 "ALTER SCHEMA public OWNER TO {migrator}",
                 "GRANT USAGE ON SCHEMA public TO {service}",
-                "ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA public"
-                " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {service}",
+                (
+                    "ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA public"
+                    " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {service}"
+                ),
                 "ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA public GRANT USAGE ON SEQUENCES TO {service}",
             ):
                 cursor.execute(sql.SQL(statement).format(migrator=migrator, service=service))

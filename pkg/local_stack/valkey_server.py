@@ -1,5 +1,6 @@
 """A Valkey of our own: an access list with a user for each service, nobody by default, and an append-only file."""
 
+import asyncio
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -69,4 +70,4 @@ class ValkeyServer:
 
     async def is_ready(self) -> bool:
         # Whoever does not say who they are is told so, as soon as the data is loaded.
-        return says(self._port, b"PING\r\n", b"-NOAUTH")
+        return await asyncio.to_thread(says, self._port, b"PING\r\n", b"-NOAUTH")

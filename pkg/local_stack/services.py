@@ -1,0 +1,131 @@
+"""The services of the stack: what each is called, where its code is, what it has to be told."""
+
+import asyncio
+import http.client
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from pkg.local_stack.ports import LOOPBACK
+from pkg.local_stack.program import Program
+from pkg.local_stack.provisioning import ServiceDatabase, database_named
+from pkg.runtime.access import API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.postgres import PostgresAddress
+
+_ROOT: Final = Path(__file__).parents[2]
+#: What a service gets of our own environment, where it is set. Nothing else: a service must not work here because of
+#: something that happens to be around.
+_PASSED_ON: Final = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LOG_LEVEL",
+    "MAX_LINKS_PER_USER",
+    "DELINKCIOUS_TOKEN_CACHE_SECONDS",
+)
+_PROBE_TIMEOUT: Final = 3.0
+#: Longer than a service gives its last requests.
+_STOP_GRACE: Final = 25.0
+
+
+@dataclass(frozen=True)
+class Service:
+    name: str
+    module: str
+    #: Prefix of the variables that tell others where it is.
+    variable: str
+    usual_port: int
+    database: str | None = None
+    #: Names of the services that it calls.
+    needs: tuple[str, ...] = ()
+
+
+#: In the order in which they are shown; they are stopped in the reverse one.
+SERVICES: Final = (
+    Service(USER_MANAGER, "svc.user_service", "USER_MANAGER", 7070, "user_manager"),
+    Service(
+        SOCIAL_GRAPH_MANAGER,
+        "svc.social_graph_service",
+        "SOCIAL_GRAPH_MANAGER",
+        9090,
+        "social_graph_manager",
+        (USER_MANAGER,),
+    ),
+    Service(
+        LINK_MANAGER, "svc.link_service", "LINK_MANAGER", 8080, "link_manager", (USER_MANAGER, SOCIAL_GRAPH_MANAGER)
+    ),
+    Service(
+        API_GATEWAY,
+        "svc.api_gateway_service",
+        "API_GATEWAY",
+        5000,
+        needs=(LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the services of one stack have in common."""
+
+    #: By service.
+    ports: Mapping[str, int]
+    mutual_auth_files: Mapping[str, Path]
+    postgres: PostgresAddress
+    #: By role.
+    password_files: Mapping[str, Path]
+    #: The environment of the stack itself.
+    environment: Mapping[str, str]
+
+    def program(self, service: Service) -> Program:
+        port = self.ports[service.name]
+        return Program(
+            name=service.name,
+            command=(sys.executable, "-m", service.module),
+            address=f"http://{LOOPBACK}:{port}",
+            is_ready=partial(asyncio.to_thread, is_ready, port),
+            environment=self._environment(service, port),
+            working_directory=_ROOT,
+            stateless=True,
+            stop_grace=_STOP_GRACE,
+        )
+
+    def _environment(self, service: Service, port: int) -> dict[str, str]:
+        variables = {name: self.environment[name] for name in _PASSED_ON if name in self.environment}
+        variables |= {
+            "DELINKCIOUS_MODE": "local",
+            "HOST": LOOPBACK,
+            "PORT": str(port),
+            "DELINKCIOUS_MUTUAL_AUTH_FILE": str(self.mutual_auth_files[service.name]),
+        }
+        for callee in SERVICES:
+            if callee.name in service.needs:
+                variables[f"{callee.variable}_SERVICE_HOST"] = LOOPBACK
+                variables[f"{callee.variable}_SERVICE_PORT"] = str(self.ports[callee.name])
+        if service.database:
+            variables |= self._database(database_named(service.database))
+        return variables
+
+    def _database(self, database: ServiceDatabase) -> dict[str, str]:
+        return {
+            f"{database.variable}_SERVICE_HOST": self.postgres.host,
+            f"{database.variable}_SERVICE_PORT": str(self.postgres.port),
+            f"{database.variable}_NAME": database.name,
+            f"{database.variable}_USER": database.service,
+            f"{database.variable}_PASSWORD_FILE": str(self.password_files[database.service]),
+        }
+
+
+def is_ready(port: int) -> bool:
+    """Whether the service on this port says that it can do its work."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PROBE_TIMEOUT)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
