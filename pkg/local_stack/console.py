@@ -80,6 +80,8 @@ class Console:
             self._files[name] = LogFile(self._logs / f"{name}.log")
             self._readers[name] = LogReader()
         self._files[name].write(line)
+        if not line.strip():
+            return
         read = self._readers[name].read(line)
         if not self._quiet or read.level >= Level.WARNING:
             self._put(self._line(name, read.text, read.level))

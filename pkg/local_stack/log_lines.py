@@ -14,9 +14,11 @@ _CUT: Final = " ... (cut)"
 #: Keys that every line of a service has, and that are shown in another way or not at all.
 _FRAME: Final = frozenset({"time", "level", "service", "event"})
 _POSTGRES: Final = re.compile(r"(DEBUG\d?|INFO|LOG|NOTICE|WARNING|ERROR|FATAL|PANIC): ")
+#: What whoever asks too early is told, as our own probes are; the log calls it fatal.
+_POSTGRES_NOT_YET: Final = re.compile(r"FATAL: +the database system is (starting up|not yet accepting|shutting down)")
 _POSTGRES_MORE: Final = re.compile(r"(DETAIL|HINT|STATEMENT|CONTEXT|QUERY|LOCATION): |\t")
 _NATS: Final = re.compile(r"\[\d+\] \S+ \S+ \[(TRC|DBG|INF|WRN|ERR|FTL)\] (.*)")
-_VALKEY: Final = re.compile(r"\d+:[MCSX] .{10,30}? ([-.*#]) (.*)")
+_VALKEY: Final = re.compile(r"\d+:(?:[MCSX] .{10,30}? ([-.*#])|signal-handler \(\d+\)) (.*)")
 
 
 class Level(IntEnum):
@@ -132,9 +134,9 @@ def _value(value: object) -> str:
 
 def _server_line(line: str) -> LogLine | None:
     if found := _POSTGRES.match(line):
-        level = _LEVELS.get(found[1], Level.DEBUG)
+        level = Level.INFO if _POSTGRES_NOT_YET.match(line) else _LEVELS.get(found[1], Level.DEBUG)
         return LogLine(level, f"{level.name:<7} {printable(line[found.end() :].strip())}")
     if found := _NATS.match(line) or _VALKEY.match(line):
-        level = _LEVELS[found[1]]
+        level = _LEVELS[found[1] or "INFO"]
         return LogLine(level, f"{level.name:<7} {printable(found[2])}")
     return None

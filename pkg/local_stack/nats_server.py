@@ -55,11 +55,11 @@ class NatsServer:
         configuration = {
             "server_name": "local",
             "listen": f"{LOOPBACK}:{self._port}",
-            "max_payload": "1MB",
+            "max_payload": 1024**2,
             "jetstream": {
                 "store_dir": str(self._folder / "jetstream"),
-                "max_file_store": "4GB",
-                "max_memory_store": "64MB",
+                "max_file_store": 4 * 1024**3,
+                "max_memory_store": 64 * 1024**2,
                 # Every publish is in the outbox until it is old; what a power cut takes is published again.
                 "sync_interval": "1s",
             },

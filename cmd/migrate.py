@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Brings the databases that the environment names to the newest schema; each in one transaction, or not at all.
+
+For each database, with PREFIX being LINK_DB, USER_DB or SOCIAL_GRAPH_DB:
+
+  PREFIX_SERVICE_HOST            where its Postgres is; without it the database is left out
+  PREFIX_SERVICE_PORT            5432, unless set
+  PREFIX_NAME                    its name, unless it is the service's usual one
+  PREFIX_MIGRATOR_USER           the role that owns it; <name>_migrator, unless set
+  PREFIX_MIGRATOR_PASSWORD_FILE  the file with that role's password
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from alembic.util import CommandError  # noqa: E402  # after the line above, as the rest
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+
+from pkg.local_stack.provisioning import DATABASES, ServiceDatabase  # noqa: E402
+from pkg.runtime.migrations import current_revision, upgrade  # noqa: E402
+from pkg.runtime.postgres import PostgresAddress  # noqa: E402
+from pkg.runtime.start_error import StartError  # noqa: E402
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--database",
+        metavar="NAME",
+        action="append",
+        choices=[database.name for database in DATABASES],
+        help="this one alone, and it must be configured; may be repeated (%(choices)s)",
+    )
+    parser.add_argument(
+        "--revision", default="head", help="migrate up to this revision instead of the newest; takes one --database"
+    )
+    arguments = parser.parse_args()
+    if arguments.revision != "head" and len(arguments.database or ()) != 1:
+        parser.error("--revision belongs to one history: name it with one --database")
+    return arguments
+
+
+def choose(names: list[str] | None, environment: Mapping[str, str]) -> list[tuple[ServiceDatabase, PostgresAddress]]:
+    if names:
+        chosen = [database for database in DATABASES if database.name in names]
+    else:
+        chosen = [database for database in DATABASES if environment.get(f"{database.variable}_SERVICE_HOST")]
+    if not chosen:
+        variables = ", ".join(f"{database.variable}_SERVICE_HOST" for database in DATABASES)
+        raise StartError(f"the environment names no database; set one of {variables}")
+    return [(database, read_address(database, environment)) for database in chosen]
+
+
+def read_address(database: ServiceDatabase, environment: Mapping[str, str]) -> PostgresAddress:
+    prefix = database.variable
+    faults = []
+    host = environment.get(f"{prefix}_SERVICE_HOST", "")
+    if not host:
+        faults.append(f"{prefix}_SERVICE_HOST is not set; set it to the host of its Postgres")
+    port = environment.get(f"{prefix}_SERVICE_PORT") or "5432"
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
+        faults.append(f"{prefix}_SERVICE_PORT: {port!r} is not a port")
+    name = environment.get(f"{prefix}_NAME") or database.name
+    password = ""
+    variable = f"{prefix}_MIGRATOR_PASSWORD_FILE"
+    path = environment.get(variable)
+    if not path:
+        faults.append(f"{variable} is not set; set it to the file with the migrator's password")
+    else:
+        try:
+            password = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            faults.append(f"{variable}: cannot read {path}: {error.strerror}")
+        except UnicodeDecodeError:
+            faults.append(f"{variable}: {path} is not text")
+    if faults:
+        raise StartError(*faults)
+    user = environment.get(f"{prefix}_MIGRATOR_USER") or f"{name}_migrator"
+    return PostgresAddress(host, int(port), name, user, password)
+
+
+def migrate(database: ServiceDatabase, address: PostgresAddress, revision: str) -> None:
+    try:
+        before = current_revision(address)
+        upgrade(address, database.migrations, revision)
+        after = current_revision(address)
+    except (SQLAlchemyError, CommandError) as error:
+        # What was executed is not for the log; what the server said to it is.
+        reason = str(getattr(error, "orig", None) or error).strip()
+        raise StartError(f"{database.name}: {reason}") from None
+    print(f"{database.name}: {before or 'empty'} -> {after}" + (" (nothing to do)" if before == after else ""))
+
+
+def main() -> int:
+    arguments = read_arguments()
+    try:
+        for database, address in choose(arguments.database, os.environ):
+            migrate(database, address, arguments.revision)
+    except StartError as error:
+        for fault in error.faults:
+            print(f"migrate: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Runs the whole of Delinkcious on this machine, in the foreground, until Ctrl-C."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pkg.local_stack.stack import StackOptions, run_stack  # noqa: E402  # found by the line above
+from pkg.runtime.start_error import StartError  # noqa: E402
+
+EPILOG = """\
+The first start makes the data folder with fresh databases and secrets; the next ones find them again. What runs and
+where is in DIR/ready.json from the moment when everything serves, the logs are in DIR/logs.
+
+Servers of your own are used, and not started, where the environment names them:
+  DELINKCIOUS_POSTGRES_URL  postgresql://user:password@host:5432/postgres, of a role that may create roles and databases
+  DELINKCIOUS_NATS_URL      nats://host:4222
+  DELINKCIOUS_REDIS_URL     redis://host:6379
+MAX_LINKS_PER_USER, LOG_LEVEL and DELINKCIOUS_TOKEN_CACHE_SECONDS are passed on to the services. NO_COLOR is heeded.
+
+Ctrl-C stops everything in good order; a second one kills what is left.
+"""
+
+
+def port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65_535:
+        raise ValueError(text)
+    return number
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", type=Path, default=Path(".delinkcious"), help="where everything is kept (%(default)s)"
+    )
+    parser.add_argument(
+        "--gateway-port",
+        metavar="N",
+        type=port,
+        help="port of the public API; 0 takes a free one (default: 5000, or a free one if that is taken)",
+    )
+    parser.add_argument(
+        "--user",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="make this user, unless they exist, log them in and print the token; may be repeated",
+    )
+    parser.add_argument("--quiet", action="store_true", help="show warnings and deaths only; the log files have all")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = read_arguments()
+    options = StackOptions(
+        data=arguments.data,
+        gateway_port=arguments.gateway_port,
+        users=tuple(dict.fromkeys(arguments.user)),
+        quiet=arguments.quiet,
+    )
+    try:
+        return run_stack(options, os.environ, sys.stdout)
+    except StartError as error:
+        for fault in error.faults:
+            print(f"up: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        # Before anything was started.
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The servers of a stack: its own, or those that the environment names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import psycopg2
+
+from pkg.local_stack import nats_server, postgres_server, valkey_server
+from pkg.local_stack.data_folder import DataFolder
+from pkg.local_stack.nats_server import NatsServer
+from pkg.local_stack.ports import PortChooser
+from pkg.local_stack.postgres_server import PostgresServer
+from pkg.local_stack.secret_store import SecretStore, write_private
+from pkg.local_stack.valkey_server import ValkeyServer
+from pkg.runtime.postgres import PostgresAddress
+from pkg.runtime.start_error import StartError
+
+POSTGRES_URL: Final = "DELINKCIOUS_POSTGRES_URL"
+NATS_URL: Final = "DELINKCIOUS_NATS_URL"
+REDIS_URL: Final = "DELINKCIOUS_REDIS_URL"
+_SCHEMES: Final[Mapping[str, tuple[str, ...]]] = {
+    POSTGRES_URL: ("postgresql", "postgres"),
+    NATS_URL: ("nats", "tls"),
+    REDIS_URL: ("redis", "rediss"),
+}
+
+
+@dataclass(frozen=True)
+class Servers:
+    #: To be started; what the environment names is not among them.
+    own: tuple[PostgresServer | NatsServer | ValkeyServer, ...]
+    postgres: PostgresAddress
+    #: By name, where each is and who gets in, for ``ready.json``.
+    descriptions: Mapping[str, Mapping[str, Any]]
+    #: By name, where those are that somebody else runs.
+    given: Mapping[str, str]
+
+
+def choose_servers(
+    folder: DataFolder, store: SecretStore, ports: PortChooser, environment: Mapping[str, str]
+) -> Servers:
+    """
+    Raises:
+        StartError: a URL of the environment cannot be used.
+    """
+    own: list[PostgresServer | NatsServer | ValkeyServer] = []
+    given: dict[str, str] = {}
+
+    if url := environment.get(POSTGRES_URL):
+        address = _postgres_address(url)
+        password_file = folder.secrets / "given-postgres"
+        write_private(password_file, address.password)
+        given["postgres"] = f"{address.host}:{address.port}"
+    else:
+        password_file = store.path("postgres")
+        postgres = PostgresServer(folder.postgres, ports.choose(postgres_server.USUAL_PORT), password_file)
+        address = postgres.superuser
+        own.append(postgres)
+
+    if url := environment.get(NATS_URL):
+        given["nats"] = _place(NATS_URL, url)
+        nats: dict[str, Any] = {"url": url}
+    else:
+        nats_own = NatsServer(folder.nats, ports.choose(nats_server.USUAL_PORT), store)
+        nats = _description(nats_own, nats_server.PERMISSIONS)
+        own.append(nats_own)
+
+    if url := environment.get(REDIS_URL):
+        given["valkey"] = _place(REDIS_URL, url)
+        redis: dict[str, Any] = {"url": url}
+    else:
+        valkey = ValkeyServer(folder.valkey, ports.choose(valkey_server.USUAL_PORT), store)
+        redis = _description(valkey, valkey_server.RULES)
+        own.append(valkey)
+
+    descriptions = {"postgres": _postgres_description(address, password_file), "nats": nats, "redis": redis}
+    return Servers(tuple(own), address, descriptions, given)
+
+
+def check_given_postgres(address: PostgresAddress) -> None:
+    """
+    Raises:
+        StartError: nobody answers there, or we are not let in.
+    """
+    try:
+        postgres_server.connect(address).close()
+    except psycopg2.OperationalError as error:
+        raise StartError(f"{POSTGRES_URL}: cannot connect: {str(error).strip()}") from None
+
+
+def _description(server: NatsServer | ValkeyServer, users: Mapping[str, object]) -> dict[str, Any]:
+    return {"url": server.url, "password_files": {user: str(server.password_file(user)) for user in users}}
+
+
+def _postgres_description(address: PostgresAddress, password_file: Path) -> dict[str, Any]:
+    return {
+        "host": address.host,
+        "port": address.port,
+        "user": address.user,
+        "database": address.database,
+        "password_file": str(password_file),
+    }
+
+
+def _postgres_address(url: str) -> PostgresAddress:
+    _place(POSTGRES_URL, url)
+    parts = urlsplit(url)
+    if parts.username is None or parts.hostname is None or parts.query:
+        raise StartError(f"{POSTGRES_URL} must be like postgresql://user:password@host:5432/postgres")
+    return PostgresAddress(
+        host=parts.hostname,
+        port=parts.port or postgres_server.USUAL_PORT,
+        database=unquote(parts.path.strip("/")) or "postgres",
+        user=unquote(parts.username),
+        password=unquote(parts.password or ""),
+    )
+
+
+def _place(variable: str, url: str) -> str:
+    """Host and port alone: the rest may hold a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise StartError(f"{variable} is not a URL") from None
+    if parts.scheme not in _SCHEMES[variable] or not parts.hostname:
+        raise StartError(f"{variable} must begin with {' or '.join(_SCHEMES[variable])}:// and name a host")
+    return f"{parts.hostname}:{port}" if port else parts.hostname
