@@ -18,11 +18,13 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alembic.util import CommandError  # noqa: E402  # after the line above, as the rest
+import psycopg2  # noqa: E402  # after the line above, as the rest
+from alembic.util import CommandError  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
+from pkg.local_stack.postgres_server import connect  # noqa: E402
 from pkg.local_stack.provisioning import DATABASES, ServiceDatabase  # noqa: E402
-from pkg.runtime.migrations import current_revision, upgrade  # noqa: E402
+from pkg.runtime.migrations import upgrade  # noqa: E402
 from pkg.runtime.postgres import PostgresAddress  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
 
@@ -86,12 +88,27 @@ def read_address(database: ServiceDatabase, environment: Mapping[str, str]) -> P
     return PostgresAddress(host, int(port), name, user, password)
 
 
+def current_revision(address: PostgresAddress) -> str | None:
+    """None if the database has never been migrated."""
+    connection = connect(address)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
+            if cursor.fetchone() != (True,):
+                return None
+            cursor.execute("SELECT version_num FROM alembic_version")
+            row = cursor.fetchone()
+            return None if row is None else str(row[0])
+    finally:
+        connection.close()
+
+
 def migrate(database: ServiceDatabase, address: PostgresAddress, revision: str) -> None:
     try:
         before = current_revision(address)
         upgrade(address, database.migrations, revision)
         after = current_revision(address)
-    except (SQLAlchemyError, CommandError) as error:
+    except (psycopg2.Error, SQLAlchemyError, CommandError) as error:
         # What was executed is not for the log; what the server said to it is.
         reason = str(getattr(error, "orig", None) or error).strip()
         raise StartError(f"{database.name}: {reason}") from None

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import asyncpg
     from alembic.config import Config
     from alembic.script import ScriptDirectory
-    from sqlalchemy import Engine
 
 #: Any number, the same for all who migrate a database: two runs at once wait for each other.
 _LOCK: Final = 5_021_977
@@ -30,10 +29,20 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
     """
     # Imported here, and below: a service only checks its schema, and should not load what changes one.
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
-    from sqlalchemy import text  # noqa: PLC0415
+    from sqlalchemy import URL, create_engine, text  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
+    url = URL.create(
+        "postgresql+psycopg2",
+        username=address.user,
+        password=address.password,
+        host=address.host,
+        port=address.port,
+        database=address.database,
+    )
     config, script = _history(package)
-    with _engine(address).begin() as connection:
+    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
+    with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
         def steps(current: object, _context: object) -> object:
@@ -43,18 +52,6 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
         with EnvironmentContext(config, script, fn=steps) as environment:
             environment.configure(connection=connection, transactional_ddl=True)
             environment.run_migrations()
-
-
-def current_revision(address: PostgresAddress) -> str | None:
-    """The revision that the database is at, None if it has never been migrated.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError: the database cannot be reached.
-    """
-    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
-
-    with _engine(address).connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
 
 
 @cache
@@ -92,21 +89,6 @@ def _older_revisions(package: str) -> frozenset[str]:
     _, script = _history(package)
     head = head_revision(package)
     return frozenset(found.revision for found in script.walk_revisions() if found.revision != head)
-
-
-def _engine(address: PostgresAddress) -> "Engine":
-    from sqlalchemy import URL, create_engine  # noqa: PLC0415
-    from sqlalchemy.pool import NullPool  # noqa: PLC0415
-
-    url = URL.create(
-        "postgresql+psycopg2",
-        username=address.user,
-        password=address.password,
-        host=address.host,
-        port=address.port,
-        database=address.database,
-    )
-    return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
 
 
 @cache
