@@ -174,14 +174,16 @@ def test_kill_9_leaves_nothing_running_and_the_next_start_waits_for_that(tmp_pat
 
 def family_of_a_killed_stack(data: Path) -> set[int]:
     processes: set[int] = set()
-    try:
+
+    def start_and_kill() -> None:
         with running_stack(data) as stack:
-            processes = family(stack.process.pid) - {stack.process.pid}
+            processes.update(family(stack.process.pid) - {stack.process.pid})
             assert set(stack.ready["pids"].values()) <= processes
             stack.process.kill()
             stack.process.wait()
-    except AssertionError as error:
-        assert "stopped with -9" in str(error)
+
+    with pytest.raises(AssertionError, match="stopped with -9"):
+        start_and_kill()
     return processes
 
 

@@ -135,12 +135,16 @@ async def test_kill_waits_for_nobody(supervisor: Supervisor, tmp_path: Path) -> 
 
 async def test_a_death_is_told_and_mended(record: Record, tmp_path: Path) -> None:
     changes: list[dict[str, int]] = []
-    supervisor: Supervisor = Supervisor(record, on_change=lambda: changes.append(supervisor.pids), timing=QUICK)
-    await supervisor.start([program("phoenix", tmp_path), program("stone", tmp_path)])
-    before = supervisor.pids
+
+    def note() -> None:
+        changes.append(watcher.pids)
+
+    watcher = Supervisor(record, on_change=note, timing=QUICK)
+    await watcher.start([program("phoenix", tmp_path), program("stone", tmp_path)])
+    before = watcher.pids
     os.kill(before["phoenix"], signal.SIGKILL)
     await eventually(lambda: any("serves again" in text for text in record.said), "it serves again")
-    after = supervisor.pids
+    after = watcher.pids
     assert after["phoenix"] != before["phoenix"]
     assert after["stone"] == before["stone"]
     death = next(text for text in record.said if "was killed" in text)
@@ -148,7 +152,7 @@ async def test_a_death_is_told_and_mended(record: Record, tmp_path: Path) -> Non
     assert "hello from phoenix" in death
     # The old pid is taken back before the new one is known: in between it may be anybody's.
     assert [pids.get("phoenix") for pids in changes][-3:] == [before["phoenix"], None, after["phoenix"]]
-    await supervisor.stop()
+    await watcher.stop()
 
 
 async def test_a_program_that_dies_again_and_again_is_started_ever_more_slowly(record: Record, tmp_path: Path) -> None:
