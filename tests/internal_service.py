@@ -17,9 +17,7 @@ from tests.asgi_client import AsgiClient, AsgiResponse
 API_GATEWAY: Final = "api-gateway"
 #: Everybody who calls anybody, and one whom no table knows.
 CALLERS: Final = frozenset(
-    {"stranger"}.union(
-        *(callers for operations in ALLOWED_CALLERS.values() for callers in operations.values())
-    )
+    {"stranger"}.union(*(callers for operations in ALLOWED_CALLERS.values() for callers in operations.values()))
 )
 
 type BuildApp = Callable[[CallerAuth], Starlette]

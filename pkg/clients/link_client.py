@@ -13,12 +13,14 @@ from pkg.object_model.types import (
     ImportReport,
     ImportRequest,
     Link,
+    LinkCount,
     LinkPage,
     TagPage,
     UpdateLinkRequest,
 )
 from pkg.object_model.wire import (
     import_report_from_wire,
+    link_count_from_wire,
     link_from_wire,
     link_page_from_wire,
     tag_page_from_wire,
@@ -47,15 +49,11 @@ class LinkClient(interfaces.LinkManager):
         )
 
     async def add_link(self, actor: Actor | None, request: AddLinkRequest) -> Link:
-        body = await self._http.request(
-            "POST", "/links", actor=actor, body=encode(request.to_wire()), repeatable=False
-        )
+        body = await self._http.request("POST", "/links", actor=actor, body=encode(request.to_wire()), repeatable=False)
         return read_reply(_SERVICE, body, lambda wire: link_from_wire(wire["link"]))
 
     async def update_link(self, actor: Actor | None, request: UpdateLinkRequest) -> Link:
-        body = await self._http.request(
-            "PUT", "/links", actor=actor, body=encode(request.to_wire()), repeatable=False
-        )
+        body = await self._http.request("PUT", "/links", actor=actor, body=encode(request.to_wire()), repeatable=False)
         return read_reply(_SERVICE, body, lambda wire: link_from_wire(wire["link"]))
 
     async def delete_link(self, actor: Actor | None, username: str, url: str) -> bool:
@@ -73,11 +71,11 @@ class LinkClient(interfaces.LinkManager):
             "GET", "/tags", actor=actor, params=to_query(request, TAGS_QUERY), repeatable=True
         )
 
-    async def count_links(self, actor: Actor | None, username: str) -> int:
+    async def count_links(self, actor: Actor | None, username: str) -> LinkCount:
         body = await self._http.request(
             "GET", "/links/count", actor=actor, params={"username": username}, repeatable=True
         )
-        return read_reply(_SERVICE, body, lambda wire: int(wire["count"]))
+        return read_reply(_SERVICE, body, link_count_from_wire)
 
     async def import_links(
         self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
@@ -95,6 +93,4 @@ class LinkClient(interfaces.LinkManager):
         return read_reply(_SERVICE, body, lambda wire: import_report_from_wire(wire["report"]))
 
     def export_links(self, actor: Actor | None, username: str) -> AsyncIterator[bytes]:
-        return self._http.stream(
-            "GET", "/export", actor=actor, params={"username": username}, timeout=_FILE_TIMEOUT
-        )
+        return self._http.stream("GET", "/export", actor=actor, params={"username": username}, timeout=_FILE_TIMEOUT)

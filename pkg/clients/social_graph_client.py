@@ -33,9 +33,7 @@ class SocialGraphClient(interfaces.SocialGraphManager):
         return read_reply(_SERVICE, body, lambda wire: FollowState(wire["State"]))
 
     async def unfollow(self, actor: Actor | None, request: FollowRequest) -> None:
-        await self._http.request(
-            "POST", "/unfollow", actor=actor, body=encode(request.model_dump()), repeatable=False
-        )
+        await self._http.request("POST", "/unfollow", actor=actor, body=encode(request.model_dump()), repeatable=False)
 
     async def get_followers(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         return await self._names("followers", actor, request)

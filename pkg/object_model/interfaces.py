@@ -22,6 +22,7 @@ from pkg.object_model.types import (
     ImportReport,
     ImportRequest,
     Link,
+    LinkCount,
     LinkPage,
     NamePage,
     RegisterRequest,
@@ -43,7 +44,7 @@ class LinkManager(Protocol):
         """Whether there was such a link. Deleting what is not there is no error."""
 
     async def get_tags(self, actor: Actor | None, request: GetTagsRequest) -> TagPage: ...
-    async def count_links(self, actor: Actor | None, username: str) -> int: ...
+    async def count_links(self, actor: Actor | None, username: str) -> LinkCount: ...
     async def import_links(
         self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
     ) -> ImportReport: ...

@@ -25,9 +25,7 @@ def encode_page_token(scope: Sequence[object], position: Position) -> str:
     return base64.urlsafe_b64encode(_digest(scope) + payload).rstrip(b"=").decode()
 
 
-def decode_page_token(
-    token: str, scope: Sequence[object], shape: tuple[type[int] | type[str], ...]
-) -> Position | None:
+def decode_page_token(token: str, scope: Sequence[object], shape: tuple[type[int] | type[str], ...]) -> Position | None:
     """The position, of the given shape; None for the empty token, which means the beginning.
 
     Raises:
@@ -56,9 +54,7 @@ def decode_page_token(
 def check_page_limit(limit: int) -> int:
     """``limit`` itself. Raises InvalidArgument outside 1..MAX_PAGE_LIMIT."""
     if not 1 <= limit <= MAX_PAGE_LIMIT:
-        raise InvalidArgument(
-            f"limit must be between 1 and {MAX_PAGE_LIMIT}, not {limit}", code="invalid_limit"
-        )
+        raise InvalidArgument(f"limit must be between 1 and {MAX_PAGE_LIMIT}, not {limit}", code="invalid_limit")
     return limit
 
 
@@ -68,6 +64,4 @@ def _digest(scope: Sequence[object]) -> bytes:
 
 
 def _invalid(what: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"start_token {what}; leave it out to begin at the first page", code="invalid_start_token"
-    )
+    return InvalidArgument(f"start_token {what}; leave it out to begin at the first page", code="invalid_start_token")

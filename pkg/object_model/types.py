@@ -136,6 +136,14 @@ class LinkPage:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkCount:
+    #: As the one who asks sees it.
+    count: int
+    #: The most links that a user may have.
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class TagCount:
     tag: str
     count: int

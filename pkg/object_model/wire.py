@@ -15,6 +15,7 @@ from pkg.object_model.types import (
     ImportReport,
     ImportRow,
     Link,
+    LinkCount,
     LinkPage,
     LinkStatus,
     NamePage,
@@ -80,6 +81,14 @@ def link_page_from_wire(wire: Mapping[str, Any]) -> LinkPage:
     return LinkPage([link_from_wire(link) for link in wire["links"]], wire["NextPageToken"])
 
 
+def link_count_to_wire(count: LinkCount) -> Wire:
+    return {"count": count.count, "limit": count.limit, "err": ""}
+
+
+def link_count_from_wire(wire: Mapping[str, Any]) -> LinkCount:
+    return LinkCount(wire["count"], wire["limit"])
+
+
 def tag_page_to_wire(page: TagPage) -> Wire:
     return {
         "tags": [{"Tag": row.tag, "Count": row.count} for row in page.tags],
@@ -100,10 +109,7 @@ def import_report_to_wire(report: ImportReport) -> Wire:
         "Merged": report.merged,
         "Unchanged": report.unchanged,
         "Skipped": report.skipped,
-        "Rows": [
-            {"Line": row.line, "Url": row.url, "Action": row.action, "Reason": row.reason}
-            for row in report.rows
-        ],
+        "Rows": [{"Line": row.line, "Url": row.url, "Action": row.action, "Reason": row.reason} for row in report.rows],
         "RowsTruncated": report.rows_truncated,
     }
 

@@ -40,9 +40,7 @@ IMPORT_QUERY: Final[QueryNames] = MappingProxyType(
         "idempotency_key": "idempotency_key",
     }
 )
-FOLLOWS_QUERY: Final[QueryNames] = MappingProxyType(
-    {"username": "username", "limit": "limit", "start_token": "start"}
-)
+FOLLOWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "limit": "limit", "start_token": "start"})
 #: One call that looks up users takes at most this many names, or ids.
 MAX_LOOKUP: Final = 1_000
 

@@ -40,9 +40,7 @@ def read_object[RequestT: BaseModel](model: type[RequestT], sent: object) -> Req
     return _validated(model, sent, names)
 
 
-def read_query[RequestT: BaseModel](
-    model: type[RequestT], sent: Mapping[str, str], names: QueryNames
-) -> RequestT:
+def read_query[RequestT: BaseModel](model: type[RequestT], sent: Mapping[str, str], names: QueryNames) -> RequestT:
     """``sent``, query and path parameters, as a request whose fields have the given names there.
 
     Raises:
@@ -65,13 +63,9 @@ def parse_query(raw: bytes, wanted: Iterable[str]) -> dict[str, str]:
     if not raw:
         return {}
     try:
-        pairs = parse_qsl(
-            raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_PAIRS
-        )
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_PAIRS)
     except UnicodeDecodeError:
-        raise InvalidArgument(
-            "the query string must be percent-encoded UTF-8", code="malformed_query"
-        ) from None
+        raise InvalidArgument("the query string must be percent-encoded UTF-8", code="malformed_query") from None
     except ValueError:
         raise InvalidArgument(
             f"the query string has more than {MAX_QUERY_PAIRS} parameters", code="malformed_query"
@@ -80,7 +74,7 @@ def parse_query(raw: bytes, wanted: Iterable[str]) -> dict[str, str]:
     for name, value in pairs:
         if query.setdefault(name, value) != value and name in wanted:
             raise InvalidArgument(
-                f"{name} is given twice, with different values; send it once", code="repeated_argument"
+                f"{name} is given twice, with different values; send it once", code="conflicting_argument"
             )
     return query
 
@@ -148,9 +142,7 @@ def _explained(invalid: ValidationError, model: type[BaseModel], names: Mapping[
         case "enum":
             return _refused(name, f"must be one of {first['ctx']['expected']}".replace("'", ""))
         case "tuple_type" if _reads_tags(model, field):
-            return _refused(
-                name, 'must be a set like {"python": true}, a list of text, or text separated by commas'
-            )
+            return _refused(name, 'must be a set like {"python": true}, a list of text, or text separated by commas')
         case "tuple_type":
             return _refused(name, "must be a list of text")
         case "too_long":

@@ -120,24 +120,16 @@ def load_mutual_auth(path: str | Path) -> MutualAuth:
         raise StartError(f"{path}: is empty; it must hold accepts and presents")
     unknown = sorted(str(key) for key in content.keys() - {"accepts", "presents"})
     if unknown:
-        raise StartError(
-            f"{path}: has {', '.join(unknown)}, which nothing reads; only accepts and presents are known"
-        )
+        raise StartError(f"{path}: has {', '.join(unknown)}, which nothing reads; only accepts and presents are known")
     accepts = _read_edges(path, "accepts", content.get("accepts"))
     presents = _read_edges(path, "presents", content.get("presents"))
     secrets = [
-        secret
-        for edge in (*accepts.values(), *presents.values())
-        for secret in (edge.token, edge.statement_key)
+        secret for edge in (*accepts.values(), *presents.values()) for secret in (edge.token, edge.statement_key)
     ]
     if len(set(secrets)) != len(secrets):
-        raise StartError(
-            f"{path}: a secret is used twice; every edge needs a token and a statement_key of its own"
-        )
+        raise StartError(f"{path}: a secret is used twice; every edge needs a token and a statement_key of its own")
     if mode & 0o007:
-        _log.warning(
-            "the mutual authentication file is open to every user of the machine", mode=oct(mode & 0o777)
-        )
+        _log.warning("the mutual authentication file is open to every user of the machine", mode=oct(mode & 0o777))
     return MutualAuth(accepts, presents)
 
 
@@ -161,9 +153,7 @@ def _read_edges(path: Path, section: str, content: object) -> dict[str, EdgeSecr
 def _read_secret(place: str, name: str, secrets: Mapping[str, object]) -> str:
     value = secrets.get(name)
     if value is None or value == "":
-        raise StartError(
-            f"{place}.{name} is missing; make a random one of at least {MIN_SECRET_LENGTH} characters"
-        )
+        raise StartError(f"{place}.{name} is missing; make a random one of at least {MIN_SECRET_LENGTH} characters")
     if (
         not isinstance(value, str)
         or not MIN_SECRET_LENGTH <= len(value) <= _MAX_TOKEN_LENGTH

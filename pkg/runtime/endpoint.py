@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from fastapi import FastAPI
-from pkg.runtime.caller_auth import Call, CallerAuth
-from pkg.runtime.json import decode, encode
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from pkg.object_model.wire_requests import QueryNames
 from pkg.runtime.arguments import parse_query, read_object, read_query
+from pkg.runtime.caller_auth import Call, CallerAuth
+from pkg.runtime.json import decode, encode
 
 JSON: Final = "application/json"
 

@@ -50,9 +50,7 @@ ERROR_STATUS: Final[Mapping[str, Status]] = MappingProxyType(
 NO_SUCH_PATH: Final = "no_such_path"
 METHOD_NOT_ALLOWED: Final = "method_not_allowed"
 
-_INTERNAL_MESSAGE: Final = (
-    "something went wrong on our side; try again, and quote the request id if it persists"
-)
+_INTERNAL_MESSAGE: Final = "something went wrong on our side; try again, and quote the request id if it persists"
 #: What Starlette or FastAPI itself refuses, by status.
 _FRAMEWORK_ERRORS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
@@ -112,8 +110,7 @@ async def _answer_delinkcious_error(request: Request, error: Exception) -> Respo
 async def _answer_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
     parts = [
-        f"{'.'.join(str(step) for step in fault['loc'][1:]) or 'body'}: {fault['msg']}"
-        for fault in error.errors()[:5]
+        f"{'.'.join(str(step) for step in fault['loc'][1:]) or 'body'}: {fault['msg']}" for fault in error.errors()[:5]
     ]
     return Response(
         error_body("; ".join(parts) or "the request is invalid", "invalid_argument", _request_id()),

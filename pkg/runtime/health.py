@@ -53,9 +53,7 @@ class ReadinessProbe:
         async with self._lock:
             if self._result is None or self._now() >= self._expires:
                 states = await asyncio.gather(*(self._state(check) for check in self._checks.values()))
-                result = Readiness(
-                    all(state == "ok" for state in states), dict(zip(self._checks, states, strict=True))
-                )
+                result = Readiness(all(state == "ok" for state in states), dict(zip(self._checks, states, strict=True)))
                 if self._result is None or result != self._result:
                     _log.info("readiness", ready=result.ready, dependencies=result.dependencies)
                 self._result = result

@@ -60,9 +60,7 @@ def open_session() -> aiohttp.ClientSession:
     It keeps no cookies, which are users', and heeds no proxy variables: services find each other directly.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=10
-        ),
+        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=10),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
         trust_env=False,
@@ -168,9 +166,7 @@ class ServiceHttpClient:
             first = self._deadline(began, timeout, context)
             try:
                 async with _until(first):
-                    response = await self._open(
-                        method, self._url(path, params), actor, None, "", whole, context
-                    )
+                    response = await self._open(method, self._url(path, params), actor, None, "", whole, context)
                     if response.status != 200:
                         self._raise_refused(response, await self._read(response, _MAX_ERROR_BYTES))
                 while True:

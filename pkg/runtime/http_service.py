@@ -54,9 +54,7 @@ URI_TOO_LONG: Final = 414
 HEADERS_TOO_LARGE: Final = 431
 
 _MAX_REQUEST_ID: Final = 128
-_REQUEST_ID_CHARACTERS: Final = frozenset(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-)
+_REQUEST_ID_CHARACTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _JSON: Final = b"application/json"
 _REPLACEMENT: Final = "\ufffd"
 
@@ -100,9 +98,7 @@ class HttpService:
         self.max_in_flight = settings.max_concurrent_requests
         self.in_flight = 0
         self.draining = False
-        self.body_limit: Callable[[str], int] = (
-            body_limit if callable(body_limit) else lambda _path: body_limit
-        )
+        self.body_limit: Callable[[str], int] = body_limit if callable(body_limit) else lambda _path: body_limit
         self.timeouts = timeouts
         self._service_name = settings.service_name
         self._commit = settings.commit
@@ -229,11 +225,7 @@ class _Exchange:
                 content_length = value
             elif name == b"x-request-timeout-ms":
                 timeout_ms = value
-        if (
-            request_id
-            and len(request_id) <= _MAX_REQUEST_ID
-            and _REQUEST_ID_CHARACTERS.issuperset(request_id)
-        ):
+        if request_id and len(request_id) <= _MAX_REQUEST_ID and _REQUEST_ID_CHARACTERS.issuperset(request_id):
             self.request_id = request_id.decode("ascii")
         else:
             self.request_id = os.urandom(16).hex()
@@ -294,9 +286,7 @@ class _Exchange:
             return HEADERS_TOO_LARGE, error_body(message, "headers_too_large", self.request_id), None
         # The server decodes what is not UTF-8 to this character; sent as such, it is refused as well.
         if _REPLACEMENT in path:
-            return self._render(
-                InvalidArgument("the path must be percent-encoded UTF-8", code="malformed_path")
-            )
+            return self._render(InvalidArgument("the path must be percent-encoded UTF-8", code="malformed_path"))
         self._body_limit = limit = self._service.body_limit(path)
         if content_length is not None and content_length.isdigit() and int(content_length[:19]) > limit:
             return self._render(_too_large(limit))
@@ -313,9 +303,7 @@ class _Exchange:
         except TimeoutError as error:
             if self._timeout is not None and self._timeout.expired():
                 await self._answer_error(
-                    DeadlineExceeded(
-                        "this took longer than the time allowed for it; it may still have happened"
-                    )
+                    DeadlineExceeded("this took longer than the time allowed for it; it may still have happened")
                 )
             else:
                 await self._answer_unexpected(error)
@@ -324,9 +312,7 @@ class _Exchange:
             if not self._service.draining:
                 self._gone = True
                 raise
-            await self._answer_error(
-                Unavailable("shutting down; try again", code="shutting_down", retry_after=1)
-            )
+            await self._answer_error(Unavailable("shutting down; try again", code="shutting_down", retry_after=1))
         except Exception as error:  # noqa: BLE001  # the last place where it can still become an answer
             if self._refusal is None:
                 await self._answer_unexpected(error)

@@ -23,9 +23,7 @@ _MAX_FRAMES: Final = 30
 _MAX_CHAIN: Final = 5
 _MAX_MESSAGE: Final = 300
 #: Whose errors quote the values that they were given.
-_QUOTING_PACKAGES: Final = frozenset(
-    {"asyncpg", "sqlalchemy", "psycopg2", "pydantic", "pydantic_core", "yarl"}
-)
+_QUOTING_PACKAGES: Final = frozenset({"asyncpg", "sqlalchemy", "psycopg2", "pydantic", "pydantic_core", "yarl"})
 
 
 class _Sink:

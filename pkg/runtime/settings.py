@@ -33,7 +33,7 @@ _LOOPBACK: Final = "127.0.0.1"
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # in a pod, whose address nobody knows beforehand
 _MIN_PASSWORD_LENGTH: Final = 12
 _WELL_KNOWN_PASSWORDS: Final = frozenset(
-    ("123 postgres password secret changeme change-me delinkcious admin default test").split()
+    ["123", "postgres", "password", "secret", "changeme", "change-me", "delinkcious", "admin", "default", "test"]
 )
 
 
@@ -57,9 +57,7 @@ def _read_secret_file(value: object, info: ValidationInfo) -> object:
     try:
         content = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ValueError(
-            f"cannot read the secret file {path}: {error.strerror}; mount the secret there"
-        ) from None
+        raise ValueError(f"cannot read the secret file {path}: {error.strerror}; mount the secret there") from None
     except UnicodeDecodeError:
         raise ValueError(f"the secret file {path} is not text") from None
     if not content:
@@ -129,9 +127,7 @@ class ServiceSettings(BaseSettings):
         default=Path("/etc/delinkcious/mutual-auth.yaml"), validation_alias="DELINKCIOUS_MUTUAL_AUTH_FILE"
     )
     #: Beyond it requests are refused at once: a queue would only make everybody late.
-    max_concurrent_requests: int = Field(
-        default=200, ge=1, le=100_000, validation_alias="MAX_CONCURRENT_REQUESTS"
-    )
+    max_concurrent_requests: int = Field(default=200, ge=1, le=100_000, validation_alias="MAX_CONCURRENT_REQUESTS")
     max_connections: int = Field(default=2_000, ge=1, le=1_000_000, validation_alias="MAX_CONNECTIONS")
     #: Seconds, until the answer begins.
     request_timeout: Seconds = Field(default=10.0, validation_alias="REQUEST_TIMEOUT")
@@ -176,9 +172,7 @@ class ServiceSettings(BaseSettings):
                 "leave it out, or set DELINKCIOUS_MODE=production"
             )
         if not self.is_local and not self.mutual_auth:
-            raise ValueError(
-                "DELINKCIOUS_MUTUAL_AUTH=false is for local mode only; remove it, or set DELINKCIOUS_MODE"
-            )
+            raise ValueError("DELINKCIOUS_MUTUAL_AUTH=false is for local mode only; remove it, or set DELINKCIOUS_MODE")
         return self
 
 
@@ -208,9 +202,7 @@ def read_settings[SettingsT: ServiceSettings](
     except SettingsError as error:
         raise StartError(str(error)) from None
     except ValidationError as invalid:
-        raise StartError(
-            *(_fault(fault) for fault in invalid.errors(include_url=False, include_input=False))
-        ) from None
+        raise StartError(*(_fault(fault) for fault in invalid.errors(include_url=False, include_input=False))) from None
     # Read here as well, so that a missing or default secret stops the start before anything else is tried.
     settings.load_mutual_auth()
     return settings

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from pkg.clients.social_graph_client import SocialGraphClient
-from pkg.clients.user_client import UserClient
 from pkg.link_manager.manager import LinkManager
 from pkg.link_manager.sql_store import SqlLinkStore
+
+from pkg.clients.social_graph_client import SocialGraphClient
+from pkg.clients.user_client import UserClient
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.runtime.access import SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import CallerAuth
@@ -39,9 +40,7 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
             TimeOrderedIds(clock),
             max_links_per_user=settings.max_links_per_user,
         )
-        caller_auth = CallerAuth(
-            settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth
-        )
+        caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
         yield build_http_service(
             settings,
             build_app(manager, caller_auth, docs=settings.is_local),

@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import FastAPI
-from pkg.runtime.caller_auth import Call, CallerAuth
 
 from pkg.object_model.interfaces import LinkManager
 from pkg.object_model.types import (
@@ -15,7 +14,13 @@ from pkg.object_model.types import (
     ImportRequest,
     UpdateLinkRequest,
 )
-from pkg.object_model.wire import import_report_to_wire, link_page_to_wire, link_to_wire, tag_page_to_wire
+from pkg.object_model.wire import (
+    import_report_to_wire,
+    link_count_to_wire,
+    link_page_to_wire,
+    link_to_wire,
+    tag_page_to_wire,
+)
 from pkg.object_model.wire_requests import (
     IMPORT_QUERY,
     LINKS_QUERY,
@@ -23,6 +28,7 @@ from pkg.object_model.wire_requests import (
     DeleteLinkRequest,
     UserNameRequest,
 )
+from pkg.runtime.caller_auth import Call, CallerAuth
 from pkg.runtime.endpoint import Answer, Body, Download, Endpoint, Query, Upload, Uploaded, build_endpoints
 
 
@@ -117,7 +123,7 @@ class _Handlers:
 
     async def count_links(self, call: Call, request: UserNameRequest) -> Answer:
         """How many of a user's links the asker may see."""
-        return {"count": await self._manager.count_links(call.actor, request.username), "err": ""}
+        return link_count_to_wire(await self._manager.count_links(call.actor, request.username))
 
     async def get_tags(self, call: Call, request: GetTagsRequest) -> Answer:
         return tag_page_to_wire(await self._manager.get_tags(call.actor, request))

@@ -34,9 +34,7 @@ class LinkServiceSettings(ServiceSettings):
     user_manager_host: HostName = Field(validation_alias="USER_MANAGER_SERVICE_HOST")
     user_manager_port: PortNumber = Field(default=7070, validation_alias="USER_MANAGER_SERVICE_PORT")
     social_graph_manager_host: HostName = Field(validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_HOST")
-    social_graph_manager_port: PortNumber = Field(
-        default=9090, validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_PORT"
-    )
+    social_graph_manager_port: PortNumber = Field(default=9090, validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_PORT")
 
     @property
     def database(self) -> PostgresAddress:

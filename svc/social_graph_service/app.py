@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from pkg.social_graph_manager.manager import SocialGraphManager
+from pkg.social_graph_manager.sql_store import SqlSocialGraphStore
+
 from pkg.clients.user_client import UserClient
 from pkg.object_model.clock import SystemClock
 from pkg.runtime.access import USER_MANAGER
@@ -13,8 +16,6 @@ from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.migrations import check_schema
 from pkg.runtime.peers import connect_peer
 from pkg.runtime.postgres import open_pool
-from pkg.social_graph_manager.manager import SocialGraphManager
-from pkg.social_graph_manager.sql_store import SqlSocialGraphStore
 from svc.social_graph_service.routes import body_limit, build_app
 from svc.social_graph_service.settings import SocialGraphServiceSettings
 
@@ -27,13 +28,9 @@ async def create_app(settings: SocialGraphServiceSettings) -> AsyncIterator[Http
         await open_pool(settings.database, application_name=settings.service_name) as pool,
         open_session() as session,
     ):
-        users = UserClient(
-            connect_peer(settings, mutual_auth, session, USER_MANAGER, settings.user_manager, clock)
-        )
+        users = UserClient(connect_peer(settings, mutual_auth, session, USER_MANAGER, settings.user_manager, clock))
         manager = SocialGraphManager(SqlSocialGraphStore(pool), users, clock)
-        caller_auth = CallerAuth(
-            settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth
-        )
+        caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
         yield build_http_service(
             settings,
             build_app(manager, caller_auth, docs=settings.is_local),

@@ -3,12 +3,12 @@
 from typing import Any
 
 from fastapi import FastAPI
-from pkg.runtime.caller_auth import Call, CallerAuth
 
 from pkg.object_model.interfaces import SocialGraphManager
 from pkg.object_model.types import MAX_BODY_BYTES, FollowRequest, GetFollowRequest
 from pkg.object_model.wire import follow_counts_to_wire, name_page_to_wire
 from pkg.object_model.wire_requests import FOLLOWS_QUERY, CountsRequest, RelationshipRequest
+from pkg.runtime.caller_auth import Call, CallerAuth
 from pkg.runtime.endpoint import Answer, Body, Endpoint, Query, build_endpoints
 
 

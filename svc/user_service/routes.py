@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import FastAPI
-from pkg.runtime.caller_auth import Call, CallerAuth
 
 from pkg.object_model.interfaces import UserManager
 from pkg.object_model.types import MAX_BODY_BYTES, RegisterRequest
@@ -16,6 +15,7 @@ from pkg.object_model.wire_requests import (
     LoginRequest,
     LogoutRequest,
 )
+from pkg.runtime.caller_auth import Call, CallerAuth
 from pkg.runtime.endpoint import Answer, Body, Endpoint, Query, build_endpoints
 
 

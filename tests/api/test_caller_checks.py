@@ -67,9 +67,7 @@ def headers_that_do_not_help() -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize(("service", "endpoint"), ALL, ids=IDS)
 async def test_no_endpoint_without_a_caller(service: str, endpoint: Endpoint[Any]) -> None:
     for headers in headers_that_do_not_help():
-        refused = await build(service).refused(
-            endpoint.method, path_of(endpoint), caller=None, headers=headers
-        )
+        refused = await build(service).refused(endpoint.method, path_of(endpoint), caller=None, headers=headers)
         assert refused == (401, "caller_unknown"), headers
 
 

@@ -63,9 +63,7 @@ def test_the_original_numbers_are_kept() -> None:
     from pb.news_service.pb import news_pb2
 
     def numbers(message: str) -> dict[str, int]:
-        return {
-            field.name: field.number for field in news_pb2.DESCRIPTOR.message_types_by_name[message].fields
-        }
+        return {field.name: field.number for field in news_pb2.DESCRIPTOR.message_types_by_name[message].fields}
 
     assert numbers("GetNewsRequest").items() >= {"username": 1, "startToken": 2}.items()
     assert numbers("Event").items() >= {"eventType": 1, "username": 2, "url": 3, "timestamp": 4}.items()

@@ -42,10 +42,7 @@ VAGUE_NAMES = re.compile(r"(?:.*_)?(?:utils?|helpers?|commons?|misc|stuff)")
 
 def python_files(root: Path, *folders: str) -> list[Path]:
     return sorted(
-        path
-        for folder in folders
-        for path in (root / folder).rglob("*.py")
-        if "__pycache__" not in path.parts
+        path for folder in folders for path in (root / folder).rglob("*.py") if "__pycache__" not in path.parts
     )
 
 
@@ -108,9 +105,7 @@ def test_no_file_has_a_name_that_says_nothing(tmp_path: Path) -> None:
 def shadowed(root: Path) -> str:
     """What ``import cmd, pdb`` finds when Python is started in ``root``."""
     script = "import cmd, pdb; assert issubclass(pdb.Pdb, cmd.Cmd); print(cmd.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else "broken: " + done.stderr.strip().splitlines()[-1]
 
 
@@ -232,9 +227,7 @@ def test_the_object_model_imports_the_standard_library_and_pydantic_alone(tmp_pa
     ]
 
 
-BANNED = re.compile(
-    r"\bBaseHTTPMiddleware\b|^\s*(?:import|from) (?:httpx|requests)\b|@app\.middleware\(", re.MULTILINE
-)
+BANNED = re.compile(r"\bBaseHTTPMiddleware\b|^\s*(?:import|from) (?:httpx|requests)\b|@app\.middleware\(", re.MULTILINE)
 
 
 def banned_words(root: Path, *folders: str) -> list[str]:
@@ -249,9 +242,7 @@ def test_no_slow_middleware_and_no_slow_client(tmp_path: Path) -> None:
     assert banned_words(ROOT, "pkg", "svc", "fun", "cmd") == []
 
     (tmp_path / "pkg").mkdir()
-    (tmp_path / "pkg" / "a.py").write_text(
-        "from starlette.middleware.base import BaseHTTPMiddleware\nimport httpx\n"
-    )
+    (tmp_path / "pkg" / "a.py").write_text("from starlette.middleware.base import BaseHTTPMiddleware\nimport httpx\n")
     assert banned_words(tmp_path, "pkg") == ["pkg/a.py: BaseHTTPMiddleware", "pkg/a.py: import httpx"]
 
 
@@ -331,9 +322,7 @@ def test_no_registry_is_written_down(tmp_path: Path) -> None:
         assert registry_traces(committed(ROOT)) == []
 
     (tmp_path / "uv.lock").touch()
-    (tmp_path / "requirements.txt").write_text(
-        "--index-url https://pypi.example.org/simple/\naiohttp==3.12\n"
-    )
+    (tmp_path / "requirements.txt").write_text("--index-url https://pypi.example.org/simple/\naiohttp==3.12\n")
     (tmp_path / "clean.txt").write_text("aiohttp==3.12 \\\n    --hash=sha256:00\n")
     assert registry_traces(sorted(tmp_path.iterdir())) == [
         "requirements.txt: --index-url https://pypi.example.org/simple/",

@@ -96,7 +96,7 @@ CASES = {
         "POST",
         "/v1/import",
         413,
-        "import_too_large",
+        "body_too_large",
         {"data": b"<DT><A HREF='https://big.example/'>x</A>\n" * 1_250_000, "headers": HTML},
     ),
     "a binary file as import": Case(
@@ -106,7 +106,7 @@ CASES = {
         "POST", "/v1/following", 404, "user_not_found", {"params": {"followed": "nobody-at-all"}}
     ),
     "oneself": Case("POST", "/v1/following", 400, "cannot_follow_yourself", {"params": {"followed": "eve"}}),
-    "no such page": Case("GET", "/v1/nothing", 404, "not_found"),
+    "no such page": Case("GET", "/v1/nothing", 404, "no_such_path"),
     "no such method": Case("PATCH", "/v1/links", 405, "method_not_allowed"),
 }
 

@@ -19,7 +19,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def tour_steps(readme: str) -> list[tuple[str, list[Any]]]:
     """Each block of commands, with the replies that the README promises for it."""
-    text = readme.split("<!-- tour -->")[1].split("<!-- end of tour -->")[0]
+    text = readme.split("<!-- tour -->")[1].split("<!-- end of tour -->", maxsplit=1)[0]
     steps: list[tuple[str, list[Any]]] = []
     for language, body in FENCE.findall(text):
         if language == "bash":

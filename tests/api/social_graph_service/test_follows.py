@@ -25,9 +25,7 @@ async def test_follow_and_unfollow_twice_each(house: GraphHouse) -> None:
         "err": "",
     }
     for _ in range(2):
-        assert await house.service.ok("POST", "/unfollow", actor=house.bob, json=BOB_FOLLOWS_ALICE) == {
-            "err": ""
-        }
+        assert await house.service.ok("POST", "/unfollow", actor=house.bob, json=BOB_FOLLOWS_ALICE) == {"err": ""}
     assert (await house.service.ok("GET", "/followers/alice"))["followers"] == {}
 
 
@@ -118,7 +116,7 @@ async def test_a_bad_body_changes_nothing(house: GraphHouse, path: str, body: by
         ("/followers/alice", "limit=0", (400, "invalid_limit")),
         ("/followers/alice", "limit=201", (400, "invalid_limit")),
         ("/followers/alice", "limit=x", (400, "invalid_argument")),
-        ("/followers/alice", "limit=1&limit=2", (400, "repeated_argument")),
+        ("/followers/alice", "limit=1&limit=2", (400, "conflicting_argument")),
         ("/followers/alice", "limit=1&start=nonsense!", (400, "invalid_start_token")),
         ("/followers/nobody", "", (404, "user_not_found")),
         ("/following/nobody", "", (404, "user_not_found")),
@@ -128,9 +126,7 @@ async def test_a_bad_body_changes_nothing(house: GraphHouse, path: str, body: by
         ("/relationships/1/x", "", (400, "invalid_argument")),
     ],
 )
-async def test_a_bad_question_is_told(
-    house: GraphHouse, path: str, query: str, expected: tuple[int, str]
-) -> None:
+async def test_a_bad_question_is_told(house: GraphHouse, path: str, query: str, expected: tuple[int, str]) -> None:
     assert await house.service.refused("GET", path, query=query) == expected
 
 

@@ -41,9 +41,7 @@ async def test_log_in_be_known_and_log_out(house: UserHouse) -> None:
     assert token not in str(identity)
 
     other = await log_in(house)
-    assert await house.service.ok("POST", "/logout", json={"Username": "alice", "Session": token}) == {
-        "err": ""
-    }
+    assert await house.service.ok("POST", "/logout", json={"Username": "alice", "Session": token}) == {"err": ""}
     assert (await house.service.refused("POST", "/authenticate", json={"Token": token}))[0] == 401
     # The original's would have deleted the user.
     await house.service.ok("POST", "/authenticate", json={"Token": other})
@@ -108,9 +106,7 @@ async def test_a_bad_body_is_told(house: UserHouse, path: str, sent: dict[str, A
         (b'{"Name":"' + b"a" * MAX_BODY_BYTES + b'"}', 413),
     ],
 )
-@pytest.mark.parametrize(
-    "path", ["/register", "/login", "/logout", "/authenticate", "/users/find", "/users/names"]
-)
+@pytest.mark.parametrize("path", ["/register", "/login", "/logout", "/authenticate", "/users/find", "/users/names"])
 async def test_what_is_no_request_is_told(house: UserHouse, path: str, body: bytes, status: int) -> None:
     assert (await house.service.refused("POST", path, body=body))[0] == status
 

@@ -61,9 +61,7 @@ async def far() -> AsyncIterator[Services]:
             credentials = EdgeCredentials(API_GATEWAY, service.name, secret, SystemClock())
             return ServiceHttpClient(session, base_url, credentials, timeout=10)
 
-        links = serve(
-            LINK_MANAGER, lambda auth: link_routes.build_app(world.links, auth), link_routes.body_limit
-        )
+        links = serve(LINK_MANAGER, lambda auth: link_routes.build_app(world.links, auth), link_routes.body_limit)
         users = serve(USER_MANAGER, lambda auth: user_routes.build_app(world.users, auth))
         graph = serve(SOCIAL_GRAPH_MANAGER, lambda auth: social_graph_routes.build_app(world.graph, auth))
         yield await peopled(

@@ -42,9 +42,7 @@ async def saving(these: Services) -> AsyncIterator[Awaitable[Any]]:
     links, alice = these.links, these.alice
     yield links.add_link(alice, AddLinkRequest(url="https://a.example/", username="alice"))
     yield links.add_link(alice, AddLinkRequest(url="HTTPS://A.example:443", username="alice"))
-    yield links.add_link(
-        alice, AddLinkRequest(url="https://b.example/", username="ALICE", tags=("x", "X", " y "))
-    )
+    yield links.add_link(alice, AddLinkRequest(url="https://b.example/", username="ALICE", tags=("x", "X", " y ")))
     yield links.add_link(these.bob, AddLinkRequest(url="https://c.example/", username="alice"))
     yield links.add_link(None, AddLinkRequest(url="https://c.example/", username="alice"))
     yield links.add_link(alice, AddLinkRequest(url="https://c.example/", username="nobody"))
@@ -75,9 +73,7 @@ async def changing(these: Services) -> AsyncIterator[Awaitable[Any]]:
     yield links.update_link(alice, UpdateLinkRequest(url=url, username="alice", title="u", if_version=1))
     yield links.update_link(alice, UpdateLinkRequest(url=url, username="alice", title="v", if_version=1))
     yield links.update_link(alice, UpdateLinkRequest(url=url, username="alice", add_tags=("x", "y")))
-    yield links.update_link(
-        alice, UpdateLinkRequest(url=url, username="alice", visibility=Visibility.PRIVATE)
-    )
+    yield links.update_link(alice, UpdateLinkRequest(url=url, username="alice", visibility=Visibility.PRIVATE))
     yield links.update_link(alice, UpdateLinkRequest(url="https://b.example/", username="alice", title="x"))
     yield links.update_link(these.bob, UpdateLinkRequest(url=url, username="alice", title="x"))
     yield links.delete_link(these.bob, "alice", url)
