@@ -1,4 +1,4 @@
-"""Stand-ins for what a manager is given: peers, time and ids. Each keeps its Protocol and does the least that is true."""
+"""Stand-ins for what a manager is given: peers, time and ids. Each keeps its Protocol, and does the least it can."""
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta

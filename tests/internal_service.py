@@ -49,7 +49,7 @@ class InternalService:
         clock: Clock | None = None,
         audience: str | None = None,
     ) -> AsgiResponse:
-        """``caller`` None sends no token. ``clock`` and ``audience`` are the caller's idea of now and of whom it calls."""
+        """``caller`` None sends no token. ``clock`` and ``audience``: the caller's idea of now and of whom it calls."""
         sent = dict(headers or {})
         if caller is not None:
             sent |= EdgeCredentials(

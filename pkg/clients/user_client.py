@@ -48,7 +48,7 @@ class UserClient(interfaces.UserManager):
 
     async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
         found: dict[str, Actor] = {}
-        for some in batched(names, MAX_LOOKUP, strict=False):
+        for some in batched(names, MAX_LOOKUP):
             body = await self._post("/users/find", FindUsersRequest(names=some), repeatable=True)
             found |= read_reply(
                 _SERVICE,
@@ -59,7 +59,7 @@ class UserClient(interfaces.UserManager):
 
     async def find_names(self, user_ids: Collection[int]) -> dict[int, str]:
         found: dict[int, str] = {}
-        for some in batched(user_ids, MAX_LOOKUP, strict=False):
+        for some in batched(user_ids, MAX_LOOKUP):
             ids = FindNamesRequest(ids=tuple(str(user_id) for user_id in some))
             body = await self._post("/users/names", ids, repeatable=True)
             found |= read_reply(

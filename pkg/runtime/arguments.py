@@ -58,7 +58,8 @@ def parse_query(raw: bytes, wanted: Iterable[str]) -> dict[str, str]:
     """The parameters of a query string.
 
     Raises:
-        InvalidArgument: it is not (percent-encoded) UTF-8, has too many pairs, or says one of ``wanted`` twice with different values.
+        InvalidArgument: it is not (percent-encoded) UTF-8, has too many pairs, or says one of ``wanted`` twice with
+            different values.
     """
     if not raw:
         return {}
@@ -131,24 +132,24 @@ def _explained(invalid: ValidationError, model: type[BaseModel], names: Mapping[
     first = invalid.errors(include_url=False, include_input=False)[0]
     place = str(first["loc"][0])
     field = next((field for field, about in model.model_fields.items() if about.alias == place), place)
-    name = names[field]
     match first["type"]:
         case "missing":
-            return _refused(name, "is missing; send it")
+            why = "is missing; send it"
         case "string_type" if len(first["loc"]) > 1:
-            return _refused(name, "must hold text only")
+            why = "must hold text only"
         case "string_type":
-            return _refused(name, "must be text")
+            why = "must be text"
         case "enum":
-            return _refused(name, f"must be one of {first['ctx']['expected']}".replace("'", ""))
+            why = f"must be one of {first['ctx']['expected']}".replace("'", "")
         case "tuple_type" if _reads_tags(model, field):
-            return _refused(name, 'must be a set like {"python": true}, a list of text, or text separated by commas')
+            why = 'must be a set like {"python": true}, a list of text, or text separated by commas'
         case "tuple_type":
-            return _refused(name, "must be a list of text")
+            why = "must be a list of text"
         case "too_long":
-            return _refused(name, f"must have at most {first['ctx']['max_length']} entries; ask in parts")
+            why = f"must have at most {first['ctx']['max_length']} entries; ask in parts"
         case _:
-            return _refused(name, f"is not what it should be: {first['msg']}")
+            why = f"is not what it should be: {first['msg']}"
+    return _refused(names[field], why)
 
 
 def _reads_tags(model: type[BaseModel], field: str) -> bool:

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import yaml
 
@@ -241,7 +241,7 @@ class CallerAuth:
         """
         caller = self._identify(headers.get(CALLER_TOKEN_HEADER), operation)
         if self._enabled and caller not in self._allowed.get(operation, ()):
-            self._refuse(
+            raise self._refused(
                 PermissionDenied(
                     f"{caller} may not call {operation} of {self._service}; see pkg/runtime/access.py",
                     code=CALLER_NOT_ALLOWED,
@@ -268,7 +268,7 @@ class CallerAuth:
             if not token
             else f"{CALLER_TOKEN_HEADER} is not the token of any caller of {self._service}"
         )
-        self._refuse(Unauthenticated(message, code=CALLER_UNKNOWN), operation, None)
+        raise self._refused(Unauthenticated(message, code=CALLER_UNKNOWN), operation, None)
 
     def _verify(self, statement: str, caller: str, operation: str) -> Actor:
         now = self._clock.now().timestamp()
@@ -278,28 +278,28 @@ class CallerAuth:
             try:
                 verified = _open_statement(statement, keys, self._service)
             except _BadStatement as bad:
-                self._refuse_statement(str(bad), operation, caller)
+                raise self._refused_statement(str(bad), operation, caller) from None
             self._verified[caller, statement] = verified
             if len(self._verified) > _CACHED_STATEMENTS:
                 self._verified.popitem(last=False)
         actor, valid_from, valid_until = verified
         if not valid_from - _CLOCK_SKEW <= now < valid_until + _CLOCK_SKEW:
-            self._refuse_statement(
+            raise self._refused_statement(
                 "it has expired" if now >= valid_until else "it is from the future", operation, caller
             )
         return actor
 
-    def _refuse_statement(self, why: str, operation: str, caller: str) -> NoReturn:
-        self._refuse(
+    def _refused_statement(self, why: str, operation: str, caller: str) -> DelinkciousError:
+        return self._refused(
             Unauthenticated(f"{USER_STATEMENT_HEADER} does not hold: {why}", code=USER_STATEMENT_INVALID),
             operation,
             caller,
         )
 
-    def _refuse(self, error: DelinkciousError, operation: str, caller: str | None) -> NoReturn:
+    def _refused(self, error: DelinkciousError, operation: str, caller: str | None) -> DelinkciousError:
         CALLER_REFUSALS.labels(self._service, operation, error.code).inc()
         _log.warning("caller refused", operation=operation, reason=error.code, caller=caller)
-        raise error
+        return error
 
 
 class _BadStatement(Exception):

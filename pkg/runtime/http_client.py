@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
@@ -168,7 +168,7 @@ class ServiceHttpClient:
                 async with _until(first):
                     response = await self._open(method, self._url(path, params), actor, None, "", whole, context)
                     if response.status != 200:
-                        self._raise_refused(response, await self._read(response, _MAX_ERROR_BYTES))
+                        raise self._refusal(response, await self._read(response, _MAX_ERROR_BYTES))
                 while True:
                     async with _until(whole):
                         piece = await response.content.readany()
@@ -230,7 +230,7 @@ class ServiceHttpClient:
             raise self._late() from None
         if response.status == 200:
             return content
-        self._raise_refused(response, content)
+        raise self._refusal(response, content)
 
     async def _open(
         self,
@@ -266,19 +266,20 @@ class ServiceHttpClient:
         response.close()
         raise Internal(f"{self.callee} answered more than {max_bytes} bytes", code="bad_upstream_reply")
 
-    def _raise_refused(self, response: aiohttp.ClientResponse, content: bytes) -> NoReturn:
+    def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> "DelinkciousError | _Transient":
+        """What to raise for an answer that is no success."""
         status = response.status
         kind = _KINDS_BY_STATUS.get(status)
         message, code = _read_error(content)
         if code in CALLER_REFUSAL_CODES or (status in (401, 403) and code is None):
             # About us, not about the user: they must not be asked to log in for it.
             _log.error("a service does not let us in", callee=self.callee, reason=code, status=status)
-            raise Internal(
+            return Internal(
                 f"{self.callee} did not accept a call of {self._credentials.caller}", code="upstream_refused"
             )
         if status in _REPEATABLE_STATUSES:
             retry_after = _read_retry_after(response.headers.get("Retry-After"))
-            raise _Transient(
+            return _Transient(
                 Unavailable(
                     message or f"{self.callee} cannot answer now; try again shortly",
                     code=code or self._unavailable_code,
@@ -288,9 +289,9 @@ class ServiceHttpClient:
         if kind is None or code is None or code in (NO_SUCH_PATH, METHOD_NOT_ALLOWED):
             _log.error("a service answered out of its contract", callee=self.callee, status=status, code=code)
             if status >= 500 and code is not None:
-                raise Internal(f"{self.callee} failed", code=code)
-            raise Internal(f"{self.callee} gave an answer that we cannot read", code="bad_upstream_reply")
-        raise ERROR_KINDS[kind](message, code=code)
+                return Internal(f"{self.callee} failed", code=code)
+            return Internal(f"{self.callee} gave an answer that we cannot read", code="bad_upstream_reply")
+        return ERROR_KINDS[kind](message, code=code)
 
     @property
     def _unavailable_code(self) -> str:

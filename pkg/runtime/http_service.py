@@ -300,13 +300,6 @@ class _Exchange:
             await self._answer_error(error)
         except ClientDisconnect:
             self._gone = True
-        except TimeoutError as error:
-            if self._timeout is not None and self._timeout.expired():
-                await self._answer_error(
-                    DeadlineExceeded("this took longer than the time allowed for it; it may still have happened")
-                )
-            else:
-                await self._answer_unexpected(error)
         except asyncio.CancelledError:
             # The server cancels what is left when the grace is over: an answer beats a closed connection.
             if not self._service.draining:
@@ -314,11 +307,12 @@ class _Exchange:
                 raise
             await self._answer_error(Unavailable("shutting down; try again", code="shutting_down", retry_after=1))
         except Exception as error:  # noqa: BLE001  # the last place where it can still become an answer
-            if self._refusal is None:
-                await self._answer_unexpected(error)
-        if self._refusal is not None and not self._status:
+            await self._answer_exception(error)
+        if self._status or self._gone:
+            return
+        if self._refusal is not None:
             await self._answer_error(self._refusal)
-        elif not self._status and not self._gone:
+        else:
             _log.error("the application did not answer")
             await self._answer(*self._render_internal())
 
@@ -352,7 +346,15 @@ class _Exchange:
             self._more_time = 0.0
         await self._app_send(message)
 
-    async def _answer_unexpected(self, error: BaseException) -> None:
+    async def _answer_exception(self, error: Exception) -> None:
+        if isinstance(error, TimeoutError) and self._timeout is not None and self._timeout.expired():
+            await self._answer_error(
+                DeadlineExceeded("this took longer than the time allowed for it; it may still have happened")
+            )
+        elif self._refusal is None:
+            await self._answer_unexpected(error)
+
+    async def _answer_unexpected(self, error: Exception) -> None:
         _log.error("unexpected error", exception=describe_exception(error))
         if not self._status:
             await self._answer(*self._render_internal())

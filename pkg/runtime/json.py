@@ -14,7 +14,7 @@ def encode(value: object) -> bytes:
     return orjson.dumps(value, option=_OPTIONS)
 
 
-def decode(content: bytes | bytearray | memoryview | str) -> Any:
+def decode(content: bytes | bytearray | memoryview | str) -> Any:  # noqa: ANN401  # JSON is of any shape
     """
     Raises:
         InvalidArgument: it is not JSON (``malformed_json``); the message says where, and quotes nothing.

@@ -4,6 +4,7 @@ What is logged is chosen word by word. Query strings, tokens, titles, descriptio
 the message of an exception that is likely to quote somebody's data (see ``describe_exception``).
 """
 
+import json
 import logging
 import sys
 import traceback
@@ -147,7 +148,15 @@ def _write(level: str, event: str, values: Mapping[str, object]) -> None:
             "trace_id": context.traceparent[3:35],
             **values,
         }
-    _SINK.write(orjson.dumps(line, default=str, option=_LINE_OPTIONS))
+    _SINK.write(_line_of(line))
+
+
+def _line_of(line: Mapping[str, object]) -> bytes:
+    try:
+        return orjson.dumps(line, default=str, option=_LINE_OPTIONS)
+    except TypeError:
+        # A number of more than 64 bits, half a surrogate: rare, and a line all the same.
+        return json.dumps({**line, "time": datetime.now(UTC).isoformat()}, default=str, skipkeys=True).encode() + b"\n"
 
 
 _LINE_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS

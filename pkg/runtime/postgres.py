@@ -1,4 +1,4 @@
-"""Postgres for the request path: a pool that opens when it is first needed, and one place where faults get a meaning."""
+"""Postgres for the request path: a pool that opens when first needed, and one place where faults get a meaning."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ async def open_pool(
     max_size: int = 10,
     statement_timeout: float = 5.0,
 ) -> asyncpg.Pool:
-    """A pool that connects at its first use: a service whose database is not there yet starts, and says it is not ready.
+    """A pool that connects at its first use: a service whose database is away starts, and says that it is not ready.
 
     ``statement_timeout`` is in seconds, and kept by the server.
     """

@@ -23,7 +23,7 @@ from pkg.runtime.http_protocol import BoundedHttpProtocol, sweep_for_ever
 from pkg.runtime.http_service import HttpService
 from pkg.runtime.logs import configure_logs, describe_exception, get_logger
 from pkg.runtime.settings import ServiceSettings, load_settings
-from pkg.runtime.start_error import StartError
+from pkg.runtime.start_error import StartError, tell
 
 #: Longer than any client of ours keeps an idle connection: the side that sends must give up first, or it
 #: sends into a connection that is just being closed.
@@ -49,12 +49,11 @@ def run_service[SettingsT: ServiceSettings](
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, create_app))
     except StartError as error:
-        for fault in error.faults:
-            print(f"{settings.service_name}: {fault}", file=sys.stderr)
+        tell(settings.service_name, *error.faults)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001  # the last line that anybody will read of this process
         _log.error("the service failed", exception=describe_exception(error))
-        print(f"{settings.service_name}: failed: {type(error).__name__}; the log has more", file=sys.stderr)
+        tell(settings.service_name, f"failed: {type(error).__name__}; the log has more")
         sys.exit(1)
     sys.exit(0)
 
@@ -65,16 +64,15 @@ async def serve[SettingsT: ServiceSettings](settings: SettingsT, create_app: Cre
         StartError: the address cannot be listened on, or the application says that it cannot start.
     """
     stop = _StopSignals()
-    with stop.installed():
-        # First, so that a port that is taken is told at once. Nothing is accepted until all is there.
-        with contextlib.closing(_bind(settings.host, settings.port)) as listener:
-            try:
-                async with create_app(settings) as app:
-                    stop.started()
-                    await _serve_until_stopped(settings, app, listener, stop)
-            except asyncio.CancelledError:
-                if not stop.asked.is_set():
-                    raise
+    # The port first, so that one that is taken is told at once. Nothing is accepted until all is there.
+    with stop.installed(), contextlib.closing(_bind(settings.host, settings.port)) as listener:
+        try:
+            async with create_app(settings) as app:
+                stop.started()
+                await _serve_until_stopped(settings, app, listener, stop)
+        except asyncio.CancelledError:
+            if not stop.asked.is_set():
+                raise
     _log.info("stopped")
 
 
@@ -128,7 +126,8 @@ async def _drain(settings: ServiceSettings, app: ASGIApp, server: "_Server", sto
     # over each of them can still ask once, and is told with the answer to connect elsewhere.
     loop = asyncio.get_running_loop()
     until = loop.time() + LINGER
-    while server.server_state.connections and loop.time() < until and not stop.asked_again.is_set():
+    # A set of uvicorn's, which tells nobody when it becomes empty.
+    while server.server_state.connections and loop.time() < until and not stop.asked_again.is_set():  # noqa: ASYNC110
         await asyncio.sleep(_POLL)
     server.should_exit = True
     if stop.asked_again.is_set():

@@ -7,7 +7,6 @@ takes values alone, so that a test never depends on the environment it runs in. 
 
 import ipaddress
 import os
-import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +26,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from pydantic_settings.exceptions import SettingsError
 
 from pkg.runtime.caller_auth import MutualAuth, load_mutual_auth
-from pkg.runtime.start_error import StartError
+from pkg.runtime.start_error import StartError, tell
 
 _LOOPBACK: Final = "127.0.0.1"
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # in a pod, whose address nobody knows beforehand
@@ -183,8 +182,7 @@ def load_settings[SettingsT: ServiceSettings](
     try:
         return read_settings(settings_class, os.environ if environment is None else environment)
     except StartError as error:
-        for fault in error.faults:
-            print(f"{settings_class.service_name}: {fault}", file=sys.stderr)
+        tell(settings_class.service_name, *error.faults)
         raise SystemExit(1) from None
 
 

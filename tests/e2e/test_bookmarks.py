@@ -2,7 +2,7 @@
 
 import asyncio
 import html.parser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,9 +43,9 @@ def reference_rows(name: str) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def bookmarks_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+def bookmarks_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_stack(tmp_path_factory.mktemp("bookmarks") / "data", users=["alice", "bob", "carol"]) as stack:
-        yield stack  # type: ignore[misc]
+        yield stack
 
 
 @pytest.fixture

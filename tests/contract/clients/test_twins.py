@@ -1,5 +1,5 @@
-"""A caller cannot tell a manager from its client: the same calls on two equal worlds have the same outcomes, errors with
-their class, code and words included."""
+"""A caller cannot tell a manager from its client: the same calls on two equal worlds have the same outcomes, and
+errors the same class, code and words."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any

@@ -20,4 +20,4 @@ async def test_tasks_see_the_context_they_were_started_in() -> None:
         with use_context(RequestContext("inner", "t")):
             inner = asyncio.create_task(seen())
     assert current_context() is None
-    assert await asyncio.gather(outer, inner) == ["outer", "inner"]
+    assert [await outer, await inner] == ["outer", "inner"]
