@@ -1,0 +1,1 @@
+"""The history of the social graph service's schema."""
