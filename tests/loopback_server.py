@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,14 +21,20 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
+async def served(app: ASGIApp, protocol: type[asyncio.Protocol] | Literal["auto"] = "auto") -> AsyncIterator[str]:
     """The base URL under which ``app`` is served."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         host, port = listener.getsockname()
         server = _Server(
             uvicorn.Config(
-                app, lifespan="off", access_log=False, log_config=None, ws="none", timeout_graceful_shutdown=1
+                app,
+                http=protocol,
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                ws="none",
+                timeout_graceful_shutdown=1,
             )
         )
         serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -37,7 +37,7 @@ def read_object[RequestT: BaseModel](model: type[RequestT], sent: object) -> Req
         value = sent.get(names[field])
         if value is not None and type(value) not in kinds:
             raise _refused(names[field], f"must be {_WORDS[kinds[0]]}, not {_kind(value)}")
-    return _validated(model, sent, names)
+    return _validated(model, sent, names, by_field_name=False)
 
 
 def read_query[RequestT: BaseModel](model: type[RequestT], sent: Mapping[str, str], names: QueryNames) -> RequestT:
@@ -51,7 +51,7 @@ def read_query[RequestT: BaseModel](model: type[RequestT], sent: Mapping[str, st
     for field, name in names.items():
         if name in sent:
             values[field] = _parsed(name, sent[name], exact.get(field))
-    return _validated(model, values, names)
+    return _validated(model, values, names, by_field_name=True)
 
 
 def parse_query(raw: bytes, wanted: Iterable[str]) -> dict[str, str]:
@@ -81,10 +81,11 @@ def parse_query(raw: bytes, wanted: Iterable[str]) -> dict[str, str]:
 
 
 def _validated[RequestT: BaseModel](
-    model: type[RequestT], values: Mapping[str, Any], names: Mapping[str, str]
+    model: type[RequestT], values: Mapping[str, Any], names: Mapping[str, str], *, by_field_name: bool
 ) -> RequestT:
     try:
-        request = model.model_validate(values)
+        # One spelling each: a field that could be sent under two names could be sent twice.
+        request = model.model_validate(values, by_alias=not by_field_name, by_name=by_field_name)
     except ValidationError as invalid:
         raise _explained(invalid, model, names) from None
     for field, name in names.items():

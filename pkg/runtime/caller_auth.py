@@ -112,7 +112,7 @@ def load_mutual_auth(path: str | Path) -> MutualAuth:
         ) from None
     try:
         content: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise StartError(f"{path}: is not valid YAML{where}") from None
@@ -234,9 +234,8 @@ class CallerAuth:
     def authorize(self, headers: Mapping[str, str], operation: str) -> Call:
         """
         Raises:
-            Unauthenticated: the caller is not known (``caller_unknown``), or its statement about the user
-            does not hold
-                (``user_statement_invalid``).
+            Unauthenticated: the caller is not known (``caller_unknown``), or its statement about the user does not
+                hold (``user_statement_invalid``).
             PermissionDenied: the caller may not call this operation (``caller_not_allowed``).
         """
         caller = self._identify(headers.get(CALLER_TOKEN_HEADER), operation)

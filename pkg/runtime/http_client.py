@@ -20,13 +20,14 @@ from pkg.object_model.errors import (
     DeadlineExceeded,
     DelinkciousError,
     Internal,
+    InvalidArgument,
     Unavailable,
 )
 from pkg.object_model.types import Actor
 from pkg.runtime.caller_auth import CALLER_REFUSAL_CODES, EdgeCredentials
 from pkg.runtime.context import RequestContext, current_context
 from pkg.runtime.errors import ERROR_STATUS, METHOD_NOT_ALLOWED, NO_SUCH_PATH
-from pkg.runtime.http_service import REQUEST_ID_HEADER, REQUEST_TIMEOUT_HEADER
+from pkg.runtime.http_service import MAX_URL_BYTES, REQUEST_ID_HEADER, REQUEST_TIMEOUT_HEADER
 from pkg.runtime.logs import get_logger
 from pkg.runtime.metrics import CalleeMetrics
 
@@ -59,7 +60,7 @@ def open_session() -> aiohttp.ClientSession:
 
     It keeps no cookies, which are users', and heeds no proxy variables: services find each other directly.
     """
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=10),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
@@ -67,6 +68,9 @@ def open_session() -> aiohttp.ClientSession:
         auto_decompress=False,
         skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
     )
+    # aiohttp repeats a PUT or DELETE whose connection broke, as HTTP allows; ours may not be repeated unless we say so.
+    session._retry_connection = False  # noqa: SLF001  # there is no public switch
+    return session
 
 
 class ServiceHttpClient:
@@ -109,6 +113,7 @@ class ServiceHttpClient:
             DelinkciousError: what the callee answered, as it raised it there.
             Unavailable: it cannot be reached (``<callee>_unavailable``).
             DeadlineExceeded: it did not answer in time.
+            InvalidArgument: path and query are longer than a service takes (``url_too_long``).
             Internal: it does not let us in (``upstream_refused``), or answers nonsense
             (``bad_upstream_reply``).
         """
@@ -126,7 +131,7 @@ class ServiceHttpClient:
                         method, url, actor, body, content_type, deadline, context, max_response_bytes
                     )
                 except _Transient as failure:
-                    pause = self._pause(MAX_RETRIES - attempts, failure.error)
+                    pause = _pause(MAX_RETRIES - attempts, failure)
                     if attempts <= 0 or time.monotonic() + pause >= deadline:
                         raise failure.error from failure.__cause__
                     self._metrics.retries.inc()
@@ -202,6 +207,8 @@ class ServiceHttpClient:
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
         query = f"?{urlencode(params)}" if params else ""
+        if len(path) + len(query) > MAX_URL_BYTES:
+            raise InvalidArgument("the arguments are too long; shorten the longest of them", code="url_too_long")
         return URL(f"{self._base_url}{path}{query}", encoded=True)
 
     async def _attempt(
@@ -284,7 +291,8 @@ class ServiceHttpClient:
                     message or f"{self.callee} cannot answer now; try again shortly",
                     code=code or self._unavailable_code,
                     retry_after=retry_after,
-                )
+                ),
+                retry_after or 0.0,
             )
         if kind is None or code is None or code in (NO_SUCH_PATH, METHOD_NOT_ALLOWED):
             _log.error("a service answered out of its contract", callee=self.callee, status=status, code=code)
@@ -306,20 +314,20 @@ class ServiceHttpClient:
     def _late(self) -> DeadlineExceeded:
         return DeadlineExceeded(f"{self.callee} did not answer in time")
 
-    def _pause(self, retries_done: int, error: DelinkciousError) -> float:
-        pause: float = _RETRY_PAUSE * 2**retries_done
-        pause *= random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, hides nothing
-        if error.retry_after is not None and error.code != self._unavailable_code:
-            pause += error.retry_after
-        return pause
-
 
 class _Transient(Exception):
     """Worth another attempt, if the call may be repeated; otherwise ``error`` it is."""
 
-    def __init__(self, error: DelinkciousError) -> None:
+    def __init__(self, error: DelinkciousError, not_before: float = 0.0) -> None:
         super().__init__(error.message)
         self.error = error
+        #: Seconds that the callee wants to be left alone.
+        self.not_before = not_before
+
+
+def _pause(retries_done: int, failure: _Transient) -> float:
+    jitter = random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, hides nothing
+    return failure.not_before + _RETRY_PAUSE * float(2**retries_done) * jitter
 
 
 def _until(deadline: float) -> asyncio.Timeout:

@@ -6,6 +6,7 @@ would cost more for each of these than all of them cost together (docs/adr/003).
 """
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -25,6 +26,7 @@ from pkg.object_model.errors import (
 from pkg.object_model.types import MAX_BODY_BYTES
 from pkg.runtime.context import CURRENT_CONTEXT, RequestContext
 from pkg.runtime.errors import (
+    METHOD_NOT_ALLOWED,
     error_body,
     install_error_handlers,
     internal_error_response,
@@ -130,11 +132,13 @@ class HttpService:
     ) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             status, content_type = 405, _JSON
-            body = error_body("this path takes GET only", "method_not_allowed", "")
+            body = error_body("this path takes GET only", METHOD_NOT_ALLOWED, "")
         else:
             status, content_type, body = await page()
         headers = _headers(content_type, len(body))
         headers.append((b"cache-control", b"no-store"))
+        if status == 405:
+            headers.append((b"allow", b"GET, HEAD"))
         if self.draining:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -178,6 +182,7 @@ class _Exchange:
         "_app_send",
         "_body_bytes",
         "_body_limit",
+        "_caller_waits_until",
         "_complete",
         "_extra_headers",
         "_gone",
@@ -206,6 +211,8 @@ class _Exchange:
         self._refusal: DelinkciousError | None = None
         self._timeout: asyncio.Timeout | None = None
         self._more_time = 0.0
+        #: Loop time until which the caller waits, as it says.
+        self._caller_waits_until = math.inf
         self._extra_headers: Headers = []
         self.request_id = ""
 
@@ -268,7 +275,9 @@ class _Exchange:
         if own is not None:
             allowed = self._more_time = own
         if timeout_ms is not None and len(timeout_ms) <= 9 and timeout_ms.isdigit():
-            allowed = min(allowed, int(timeout_ms) / 1000)
+            caller_waits = int(timeout_ms) / 1000
+            allowed = min(allowed, caller_waits)
+            self._caller_waits_until = asyncio.get_running_loop().time() + caller_waits
         return allowed
 
     def _refuse_head(
@@ -342,7 +351,8 @@ class _Exchange:
             self._complete = True
         elif self._more_time and self._timeout is not None and not self._timeout.expired():
             # The answer has begun and is long: from here on the limit of a stream holds.
-            self._timeout.reschedule(asyncio.get_running_loop().time() + self._more_time)
+            more = asyncio.get_running_loop().time() + self._more_time
+            self._timeout.reschedule(min(more, self._caller_waits_until))
             self._more_time = 0.0
         await self._app_send(message)
 

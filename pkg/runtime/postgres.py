@@ -18,12 +18,14 @@ _GONE: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.IdleSessionTimeoutError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    # A standby that has not become the primary yet.
+    asyncpg.ReadOnlySQLTransactionError,
 )
 
 
@@ -82,7 +84,8 @@ def database_errors() -> Iterator[None]:
     except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
         raise Unavailable("another change came in between; try again", code="try_again", retry_after=1) from None
     except _GONE as fault:
-        if isinstance(fault, TimeoutError):
+        if isinstance(fault, ValueError):
+            # The driver's word for an argument of the wrong type: our mistake, and no use in trying again.
             raise
         raise Unavailable(
             "the database cannot be reached; try again shortly", code="database_unavailable", retry_after=1

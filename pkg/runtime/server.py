@@ -2,7 +2,7 @@
 
 SIGTERM or SIGINT drains: /readyz fails at once; after ``drain_delay`` no connection is accepted any more;
 what is being worked on gets ``shutdown_grace`` to finish; the application's own context closes (pools,
-buses); exit code 0. A second signal ends the waiting.
+buses); exit code 0. A second signal ends the waiting: what is still worked on is cancelled.
 """
 
 import asyncio
@@ -137,9 +137,14 @@ async def _drain(settings: ServiceSettings, app: ASGIApp, server: "_Server", sto
 
 
 async def _finish_cancelled(server: "_Server") -> None:
-    """Requests that outlived the grace were cancelled; they still say so to their clients."""
-    if server.server_state.tasks:
-        await asyncio.wait(list(server.server_state.tasks), timeout=_CANCEL_GRACE)
+    """Requests that outlived the grace, or a second signal, are cancelled; they still say so to their clients."""
+    left = list(server.server_state.tasks)
+    if not left:
+        return
+    if server.force_exit:
+        for task in left:
+            task.cancel()
+    await asyncio.wait(left, timeout=_CANCEL_GRACE)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,15 +1,7 @@
 """Which code is running."""
 
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    version: str
-    #: The commit that the image was built from; ``unknown`` in a working copy.
-    commit: str
 
 
 @cache
