@@ -1,0 +1,1 @@
+"""Links: the rules of saving, changing, finding, importing and exporting them, and where they are kept."""

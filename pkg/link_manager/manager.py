@@ -1,0 +1,366 @@
+"""The rules of links: who may do what, what can be saved, what a page is."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final
+
+from pkg.link_manager.bookmark_file import write_bookmark, write_head, write_tail
+from pkg.link_manager.imports import (
+    UNSTORABLE,
+    MAX_DESCRIPTION_LENGTH,
+    MAX_TITLE_LENGTH,
+    make_report,
+    merge_into_saved,
+    read_plan,
+)
+from pkg.link_manager.regex import parse_regex
+from pkg.link_manager.store import AnsweredBeforeError, Audience, LinkQuery, LinkStore, Once, Place
+from pkg.link_manager.tags import MAX_TAGS, merge_tags, parse_tags, remove_tags, tag_key, too_many_tags
+from pkg.link_manager.urls import parse_url
+from pkg.link_manager.words import parse_search
+from pkg.object_model import interfaces
+from pkg.object_model.clock import Clock, IdGenerator
+from pkg.object_model.errors import (
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    TooLarge,
+    Unavailable,
+)
+from pkg.object_model.interfaces import SocialGraphManager, UserDirectory
+from pkg.object_model.paging import check_page_limit, decode_page_token, encode_page_token
+from pkg.object_model.types import (
+    DEFAULT_MAX_LINKS_PER_USER,
+    MAX_IMPORT_BYTES,
+    Actor,
+    AddLinkRequest,
+    GetLinksRequest,
+    GetTagsRequest,
+    ImportReport,
+    ImportRequest,
+    Link,
+    LinkCount,
+    LinkPage,
+    LinkStatus,
+    Relationship,
+    TagPage,
+    UpdateLinkRequest,
+    Visibility,
+)
+from pkg.object_model.wire import (
+    import_report_from_wire,
+    import_report_to_wire,
+    link_from_wire,
+    link_to_wire,
+)
+
+MAX_IDEMPOTENCY_KEY_LENGTH: Final = 255
+#: For so long a repeat gets the first answer.
+ANSWER_LIFETIME: Final = timedelta(hours=24)
+
+#: Files read at once; each may take a hundred megabytes of memory.
+_IMPORTS_AT_ONCE: Final = 2
+#: Bytes of a file that are kept in memory; the rest goes to disk.
+_SPOOL: Final = 1024 * 1024
+#: Links that an export reads at once.
+_EXPORT_PAGE: Final = 500
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class LinkManager(interfaces.LinkManager):
+    def __init__(
+        self,
+        store: LinkStore,
+        users: UserDirectory,
+        social_graph: SocialGraphManager,
+        clock: Clock,
+        ids: IdGenerator,
+        *,
+        max_links_per_user: int = DEFAULT_MAX_LINKS_PER_USER,
+    ) -> None:
+        self._store = store
+        self._users = users
+        self._social_graph = social_graph
+        self._clock = clock
+        self._ids = ids
+        self._max_links = max_links_per_user
+        self._importing = asyncio.Semaphore(_IMPORTS_AT_ONCE)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def get_links(self, actor: Actor | None, request: GetLinksRequest) -> LinkPage:
+        limit = check_page_limit(request.limit)
+        words = parse_search(request.q) if request.q else ()
+        filters = {
+            name: parse_regex(pattern, f"{name}_regex") if pattern else None
+            for name, pattern in (
+                ("url", request.url_regex),
+                ("title", request.title_regex),
+                ("description", request.description_regex),
+            )
+        }
+        owner_id, audience = await self._look(actor, request.username)
+        scope = (
+            "links",
+            owner_id,
+            request.url_regex,
+            request.title_regex,
+            request.description_regex,
+            tag_key(request.tag),
+            " ".join(words),
+            request.visibility or "",
+            request.status or "",
+        )
+        query = LinkQuery(
+            user_id=owner_id,
+            audience=audience,
+            # One more than asked for tells whether there is another page.
+            limit=limit + 1,
+            tag_key=tag_key(request.tag) or None,
+            visibility=request.visibility,
+            status=request.status,
+            words=words,
+            after=_read_place(request.start_token, scope),
+            **filters,
+        )
+        found = await self._store.find_links(query)
+        token = ""
+        if len(found) > limit:
+            del found[limit:]
+            link, score = found[-1]
+            token = encode_page_token(scope, (score, _microseconds(link.created_at), link.id))
+        return LinkPage([link for link, _ in found], token)
+
+    async def get_tags(self, actor: Actor | None, request: GetTagsRequest) -> TagPage:
+        limit = check_page_limit(request.limit)
+        owner_id, audience = await self._look(actor, request.username)
+        prefix = tag_key(request.prefix)
+        scope = ("tags", owner_id, prefix)
+        position = decode_page_token(request.start_token, scope, (str,))
+        after = str(position[0]) if position else None
+        found = await self._store.find_tags(owner_id, audience, prefix, after, limit + 1)
+        token = ""
+        if len(found) > limit:
+            del found[limit:]
+            token = encode_page_token(scope, (found[-1][0],))
+        return TagPage([tag for _, tag in found], token)
+
+    async def count_links(self, actor: Actor | None, username: str) -> LinkCount:
+        owner_id, audience = await self._look(actor, username)
+        return LinkCount(await self._store.count_links(owner_id, audience), self._max_links)
+
+    async def export_links(self, actor: Actor | None, username: str) -> AsyncIterator[bytes]:
+        owner_id, audience = await self._look(actor, username)
+        yield write_head()
+        after: tuple[datetime, int] | None = None
+        while links := await self._store.read_oldest_first(owner_id, audience, after, _EXPORT_PAGE):
+            yield b"".join(map(write_bookmark, links))
+            after = links[-1].created_at, links[-1].id
+        yield write_tail()
+
+    async def _look(self, actor: Actor | None, username: str) -> tuple[int, Audience]:
+        """Whose links they are, and as whom the actor sees them.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        if actor is not None and actor.name.casefold() == username.casefold():
+            return actor.user_id, Audience.OWNER
+        owner = (await self._users.find_users([username])).get(username)
+        if owner is None:
+            raise NotFound("there is no such user; check the name", code="user_not_found")
+        if actor is None:
+            return owner.user_id, Audience.STRANGER
+        match await self._social_graph.get_relationship(actor, actor.user_id, owner.user_id):
+            case Relationship.SELF:
+                return owner.user_id, Audience.OWNER
+            case Relationship.FOLLOWING:
+                return owner.user_id, Audience.FOLLOWER
+            case _:
+                return owner.user_id, Audience.STRANGER
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    async def add_link(self, actor: Actor | None, request: AddLinkRequest) -> Link:
+        owner = _check_owner(actor, request.username)
+        url = parse_url(request.url)
+        now = self._clock.now()
+        link = Link(
+            id=self._ids.new_id(),
+            url=url.text,
+            title=_check_text("title", request.title, MAX_TITLE_LENGTH),
+            description=_check_text("description", request.description, MAX_DESCRIPTION_LENGTH),
+            status=LinkStatus.PENDING,
+            tags=parse_tags(request.tags),
+            created_at=now,
+            updated_at=now,
+            visibility=request.visibility or Visibility.PUBLIC,
+            version=0,
+        )
+        if not request.idempotency_key:
+            return await self._store.add_link(owner.user_id, url.key, link, self._max_links)
+        fingerprint = _digest("add", url.text, link.title, link.description, link.visibility, *link.tags)
+        once = _promise(request.idempotency_key, fingerprint, now, link_to_wire)
+        answer = await self._store.recall_answer(owner.user_id, once)
+        if answer is None:
+            try:
+                return await self._store.add_link(owner.user_id, url.key, link, self._max_links, once)
+            except (AnsweredBeforeError, Conflict):
+                # The same request may have come twice at once.
+                answer = await self._store.recall_answer(owner.user_id, once)
+                if answer is None:
+                    raise
+        return link_from_wire(json.loads(answer))
+
+    async def update_link(self, actor: Actor | None, request: UpdateLinkRequest) -> Link:
+        owner = _check_owner(actor, request.username)
+        url = parse_url(request.url)
+        title = None if request.title is None else _check_text("title", request.title, MAX_TITLE_LENGTH)
+        description = request.description
+        if description is not None:
+            _check_text("description", description, MAX_DESCRIPTION_LENGTH)
+        elif request.clear_description:
+            description = ""
+        added, gone = parse_tags(request.add_tags), parse_tags(request.remove_tags)
+
+        def change(link: Link) -> Link:
+            if request.if_version is not None and request.if_version != link.version:
+                raise PreconditionFailed(
+                    f"the link is at version {link.version}, not {request.if_version}; read it again",
+                    code="version_mismatch",
+                )
+            tags = merge_tags(remove_tags(link.tags, gone), added)
+            if len(tags) > MAX_TAGS and len(tags) > len(link.tags):
+                raise too_many_tags()
+            changed = replace(
+                link,
+                title=link.title if title is None else title,
+                description=link.description if description is None else description,
+                visibility=request.visibility or link.visibility,
+                tags=tags,
+            )
+            if changed == link:
+                return link
+            # Never before the last change, whatever the clock did in between.
+            now = max(self._clock.now(), link.updated_at)
+            return replace(changed, updated_at=now, version=link.version + 1)
+
+        changed = await self._store.change_link(owner.user_id, url.key, change)
+        if changed is None:
+            raise NotFound("there is no such link; add it first", code="link_not_found")
+        return changed
+
+    async def delete_link(self, actor: Actor | None, username: str, url: str) -> bool:
+        owner = _check_owner(actor, username)
+        return await self._store.delete_link(owner.user_id, parse_url(url).key)
+
+    async def import_links(
+        self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
+    ) -> ImportReport:
+        owner = _check_owner(actor, request.username)
+        async with self._importing:
+            with SpooledTemporaryFile(max_size=_SPOOL) as file:
+                digest = await _spool(content, file)
+                return await self._import(owner, request, file, digest)
+
+    async def _import(
+        self, owner: Actor, request: ImportRequest, file: IO[bytes], content_digest: bytes
+    ) -> ImportReport:
+        now = self._clock.now()
+        once = None
+        if request.idempotency_key:
+            fingerprint = _digest("import", content_digest.hex(), request.visibility, request.folders_as_tags)
+            once = _promise(request.idempotency_key, fingerprint, now, import_report_to_wire)
+            if answer := await self._store.recall_answer(owner.user_id, once):
+                return import_report_from_wire(json.loads(answer))
+        plan = await asyncio.to_thread(read_plan, file, request, now, self._ids)
+        import_id = self._ids.new_id()
+        if once is not None:
+            encode = once.encode
+            once = replace(once, encode=lambda outcomes: encode(make_report(import_id, plan, outcomes)))
+        try:
+            outcomes = await self._store.import_links(
+                owner.user_id,
+                plan.candidates,
+                self._max_links,
+                lambda saved, candidate: merge_into_saved(saved, candidate, now),
+                once,
+            )
+        except AnsweredBeforeError:
+            answer = await self._store.recall_answer(owner.user_id, once) if once else None
+            if answer is None:
+                raise Unavailable("the same import runs already; try again", code="try_again", retry_after=1) from None
+            return import_report_from_wire(json.loads(answer))
+        return make_report(import_id, plan, outcomes)
+
+
+def _check_owner(actor: Actor | None, username: str) -> Actor:
+    """Raises PermissionDenied unless the links of ``username`` are the actor's own."""
+    if actor is None or actor.name.casefold() != username.casefold():
+        raise PermissionDenied("only the owner of links may change them", code="not_yours")
+    return actor
+
+
+def _check_text(argument: str, text: str, limit: int) -> str:
+    if len(text) > limit:
+        raise InvalidArgument(
+            f"{argument} has at most {limit} characters, not {len(text)}; shorten it", code=f"{argument}_too_long"
+        )
+    if UNSTORABLE.search(text):
+        raise InvalidArgument(f"{argument} has characters in it that are no text; remove them", code="invalid_text")
+    return text
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _read_place(token: str, scope: tuple[object, ...]) -> Place | None:
+    position = decode_page_token(token, scope, (int, int, int))
+    if position is None:
+        return None
+    score, microseconds, link_id = map(int, position)
+    try:
+        return Place(score, _EPOCH + timedelta(microseconds=microseconds), link_id)
+    except OverflowError:
+        raise InvalidArgument("start_token is damaged; leave it out", code="invalid_start_token") from None
+
+
+def _promise(key: str, fingerprint: bytes, now: datetime, to_wire: Callable[[Any], dict[str, Any]]) -> Once:
+    if len(key) > MAX_IDEMPOTENCY_KEY_LENGTH:
+        raise InvalidArgument(
+            f"the idempotency key has at most {MAX_IDEMPOTENCY_KEY_LENGTH} characters", code="invalid_idempotency_key"
+        )
+    return Once(
+        key=_digest(key),
+        fingerprint=fingerprint,
+        now=now,
+        not_before=now - ANSWER_LIFETIME,
+        encode=lambda result: json.dumps(to_wire(result), default=datetime.isoformat, separators=(",", ":")),
+    )
+
+
+def _digest(*parts: object) -> bytes:
+    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).digest()
+
+
+async def _spool(content: AsyncIterator[bytes], file: IO[bytes]) -> bytes:
+    """The digest of what it wrote. Raises TooLarge beyond MAX_IMPORT_BYTES."""
+    digest = hashlib.sha256()
+    size = 0
+    async for piece in content:
+        size += len(piece)
+        if size > MAX_IMPORT_BYTES:
+            raise TooLarge(f"the file is larger than {MAX_IMPORT_BYTES} bytes; split it")
+        digest.update(piece)
+        file.write(piece)
+    file.seek(0)
+    return digest.digest()

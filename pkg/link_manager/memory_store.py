@@ -1,0 +1,184 @@
+"""Links in memory: for tests, and for whoever wants to try the manager without a database.
+
+Nothing in it awaits, so that every method is atomic.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pkg.link_manager.store import (
+    AnsweredBeforeError,
+    Audience,
+    Candidate,
+    FoundLink,
+    ImportOutcome,
+    LinkQuery,
+    LinkStore,
+    Once,
+    Place,
+    idempotency_key_reused,
+    link_exists,
+    link_limit_reached,
+)
+from pkg.link_manager.tags import tag_key
+from pkg.link_manager.words import index_words, score
+from pkg.object_model.types import Link, TagCount
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """What one user has."""
+
+    links: dict[bytes, Link] = field(default_factory=dict)
+    #: Of deleted links as well.
+    versions: dict[bytes, int] = field(default_factory=dict)
+    #: By key of the tag, as first written.
+    tags: dict[str, str] = field(default_factory=dict)
+    answers: dict[bytes, tuple[bytes, datetime, str]] = field(default_factory=dict)
+
+    def put(self, url_key: bytes, link: Link) -> None:
+        self.links[url_key] = link
+        self.versions[url_key] = link.version
+        for tag in link.tags:
+            self.tags.setdefault(tag_key(tag), tag)
+        self.forget_unused_tags()
+
+    def forget_unused_tags(self) -> None:
+        used = {tag_key(tag) for link in self.links.values() for tag in link.tags}
+        self.tags = {key: tag for key, tag in self.tags.items() if key in used}
+
+    def seen_by(self, audience: Audience) -> Iterator[Link]:
+        return (link for link in self.links.values() if audience.sees(link.visibility))
+
+
+class MemoryLinkStore(LinkStore):
+    def __init__(self) -> None:
+        self._shelves: dict[int, _Shelf] = defaultdict(_Shelf)
+
+    async def find_links(self, query: LinkQuery) -> list[FoundLink]:
+        found = [
+            FoundLink(link, score(index_words(link), query.words) if query.words else 0)
+            for link in self._shelves[query.user_id].seen_by(query.audience)
+            if _matches(link, query)
+        ]
+        found = [row for row in found if row.score or not query.words]
+        found.sort(key=_place, reverse=True)
+        if query.after is not None:
+            found = [row for row in found if _place(row) < query.after]
+        return found[: query.limit]
+
+    async def read_oldest_first(
+        self, user_id: int, audience: Audience, after: tuple[datetime, int] | None, limit: int
+    ) -> list[Link]:
+        links = sorted(self._shelves[user_id].seen_by(audience), key=lambda link: (link.created_at, link.id))
+        return [link for link in links if after is None or (link.created_at, link.id) > after][:limit]
+
+    async def find_tags(
+        self, user_id: int, audience: Audience, prefix: str, after: str | None, limit: int
+    ) -> list[tuple[str, TagCount]]:
+        shelf = self._shelves[user_id]
+        counts: dict[str, int] = defaultdict(int)
+        for link in shelf.seen_by(audience):
+            for tag in link.tags:
+                counts[tag_key(tag)] += 1
+        keys = sorted(key for key in counts if key.startswith(prefix) and (after is None or key > after))
+        return [(key, TagCount(shelf.tags[key], counts[key])) for key in keys[:limit]]
+
+    async def count_links(self, user_id: int, audience: Audience) -> int:
+        return sum(1 for _ in self._shelves[user_id].seen_by(audience))
+
+    async def add_link(
+        self, user_id: int, url_key: bytes, link: Link, max_links: int, once: Once | None = None
+    ) -> Link:
+        shelf = self._shelves[user_id]
+        _check_not_answered(shelf, once)
+        if url_key in shelf.links:
+            raise link_exists()
+        if len(shelf.links) >= max_links:
+            raise link_limit_reached(max_links)
+        added = replace(link, version=shelf.versions.get(url_key, 0) + 1)
+        shelf.put(url_key, added)
+        _keep_answer(shelf, once, added)
+        return added
+
+    async def change_link(self, user_id: int, url_key: bytes, change: Callable[[Link], Link]) -> Link | None:
+        shelf = self._shelves[user_id]
+        link = shelf.links.get(url_key)
+        if link is None:
+            return None
+        changed = change(link)
+        shelf.put(url_key, changed)
+        return changed
+
+    async def delete_link(self, user_id: int, url_key: bytes) -> bool:
+        shelf = self._shelves[user_id]
+        deleted = shelf.links.pop(url_key, None) is not None
+        shelf.forget_unused_tags()
+        return deleted
+
+    async def import_links(
+        self,
+        user_id: int,
+        candidates: Sequence[Candidate],
+        max_links: int,
+        merge: Callable[[Link, Link], Link],
+        once: Once | None = None,
+    ) -> list[ImportOutcome]:
+        shelf = self._shelves[user_id]
+        _check_not_answered(shelf, once)
+        outcomes = [_import(shelf, candidate, max_links, merge) for candidate in candidates]
+        _keep_answer(shelf, once, outcomes)
+        return outcomes
+
+    async def recall_answer(self, user_id: int, once: Once) -> str | None:
+        kept = self._shelves[user_id].answers.get(once.key)
+        if kept is None or kept[1] < once.not_before:
+            return None
+        fingerprint, _, answer = kept
+        if fingerprint != once.fingerprint:
+            raise idempotency_key_reused()
+        return answer
+
+
+def _import(shelf: _Shelf, candidate: Candidate, max_links: int, merge: Callable[[Link, Link], Link]) -> ImportOutcome:
+    present = shelf.links.get(candidate.url_key)
+    if present is not None:
+        merged = merge(present, candidate.link)
+        if merged == present:
+            return ImportOutcome.UNCHANGED
+        shelf.put(candidate.url_key, merged)
+        return ImportOutcome.MERGED
+    if len(shelf.links) >= max_links:
+        return ImportOutcome.LIMIT_REACHED
+    shelf.put(candidate.url_key, replace(candidate.link, version=shelf.versions.get(candidate.url_key, 0) + 1))
+    return ImportOutcome.IMPORTED
+
+
+def _matches(link: Link, query: LinkQuery) -> bool:
+    return (
+        (query.visibility is None or link.visibility is query.visibility)
+        and (query.status is None or link.status is query.status)
+        and (query.tag_key is None or any(tag_key(tag) == query.tag_key for tag in link.tags))
+        and (query.url is None or query.url.matches(link.url))
+        and (query.title is None or query.title.matches(link.title))
+        and (query.description is None or query.description.matches(link.description))
+    )
+
+
+def _place(found: FoundLink) -> Place:
+    return Place(found.score, found.link.created_at, found.link.id)
+
+
+def _check_not_answered(shelf: _Shelf, once: Once | None) -> None:
+    if once is not None:
+        kept = shelf.answers.get(once.key)
+        if kept is not None and kept[1] >= once.not_before:
+            raise AnsweredBeforeError
+
+
+def _keep_answer(shelf: _Shelf, once: Once | None, result: object) -> None:
+    if once is not None:
+        shelf.answers = {key: kept for key, kept in shelf.answers.items() if kept[1] >= once.not_before}
+        shelf.answers[once.key] = once.fingerprint, once.now, once.encode(result)

@@ -1,0 +1,584 @@
+"""Links in Postgres.
+
+What a user writes is put in order by the lock on their row of ``link_counts``, taken first by every change: counts
+are exact without counting, and no two changes can wait for each other in a circle. Saving a link, the change that
+people make all the time, is one statement.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from itertools import batched
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+from pkg.link_manager.store import (
+    AnsweredBeforeError,
+    Audience,
+    Candidate,
+    FoundLink,
+    ImportOutcome,
+    LinkQuery,
+    LinkStore,
+    Once,
+    idempotency_key_reused,
+    link_exists,
+    link_limit_reached,
+)
+from pkg.link_manager.tags import tag_key
+from pkg.link_manager.words import SCORES, index_words
+from pkg.object_model.errors import Unavailable
+from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
+from pkg.runtime.postgres import database_errors
+
+#: What stands in the tables for each, by place.
+_VISIBILITIES: Final = (Visibility.PUBLIC, Visibility.FOLLOWERS, Visibility.PRIVATE)
+_STATUSES: Final = (LinkStatus.PENDING, LinkStatus.VALID, LinkStatus.INVALID)
+_VISIBILITY_NUMBERS: Final = {visibility: number for number, visibility in enumerate(_VISIBILITIES)}
+_STATUS_NUMBERS: Final = {status: number for number, status in enumerate(_STATUSES)}
+#: Written out, not passed: each then has an index of its own.
+_SEES: Final = {Audience.OWNER: "", Audience.FOLLOWER: "visibility <= 1", Audience.STRANGER: "visibility = 0"}
+_COUNTED: Final = {
+    Audience.OWNER: "public + followers + private",
+    Audience.FOLLOWER: "public + followers",
+    Audience.STRANGER: "public",
+}
+
+#: Links that one statement of an import writes.
+_BATCH: Final = 500
+#: Old answers that are removed when a new one is kept.
+_ANSWERS_PRUNED: Final = 100
+
+_NAMES: Final = (
+    "id",
+    "url",
+    "title",
+    "description",
+    "status",
+    "visibility",
+    "tags",
+    "version",
+    "created_at",
+    "updated_at",
+)
+_COLUMNS: Final = ", ".join(_NAMES)
+
+_LOCK: Final = """
+INSERT INTO link_counts (user_id) VALUES ($1)
+ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
+RETURNING public + followers + private"""
+
+# The upsert of the version sees what was committed while it waited for the lock; a SELECT in its place would not.
+_ADD: Final = f"""
+WITH counted AS (
+    INSERT INTO link_counts AS c (user_id, public, followers, private)
+    VALUES ($1::bigint, ($7::int = 0)::int, ($7 = 1)::int, ($7 = 2)::int)
+    ON CONFLICT (user_id) DO UPDATE SET
+        public = c.public + excluded.public,
+        followers = c.followers + excluded.followers,
+        private = c.private + excluded.private
+    WHERE c.public + c.followers + c.private < $14
+    RETURNING user_id
+), versioned AS (
+    INSERT INTO link_versions AS v (user_id, url_key, version)
+    SELECT user_id, $12::bytea, 1 FROM counted
+    ON CONFLICT (user_id, url_key) DO UPDATE SET version = v.version + 1
+    RETURNING version
+), added AS (
+    INSERT INTO links (user_id, {_COLUMNS}, url_key, words)
+    SELECT $1, $2::bigint, $3::text, $4::text, $5::text, $6::int, $7, $8::text[], version, $9::timestamptz,
+        $10::timestamptz, $12::bytea, $11::text::tsvector
+    FROM versioned
+    RETURNING version
+), tagged AS (
+    INSERT INTO link_tags (user_id, tag_key, created_at, link_id, visibility)
+    SELECT $1, t.tag_key, $9, $2, $7 FROM added, unnest($13::text[]) AS t(tag_key)
+), tags_counted AS (
+    INSERT INTO tag_counts AS c (user_id, tag_key, tag, public, followers, private)
+    SELECT $1, t.tag_key, t.tag, ($7 = 0)::int, ($7 = 1)::int, ($7 = 2)::int
+    FROM added, unnest($13::text[], $8::text[]) AS t(tag_key, tag)
+    ON CONFLICT (user_id, tag_key) DO UPDATE SET
+        public = c.public + excluded.public,
+        followers = c.followers + excluded.followers,
+        private = c.private + excluded.private
+)
+SELECT version FROM added"""
+
+_ADD_MANY: Final = f"""
+WITH given AS (
+    SELECT * FROM unnest(
+        $2::bigint[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::smallint[], $8::text[], $9::timestamptz[],
+        $10::timestamptz[], $11::text[], $12::bytea[]
+    ) AS g(id, url, title, description, status, visibility, tags, created_at, updated_at, words, url_key)
+), versioned AS (
+    INSERT INTO link_versions AS v (user_id, url_key, version)
+    SELECT $1, url_key, 1 FROM given
+    ON CONFLICT (user_id, url_key) DO UPDATE SET version = v.version + 1
+    RETURNING url_key, version
+)
+INSERT INTO links (user_id, {_COLUMNS}, url_key, words)
+SELECT $1, id, url, title, description, status, visibility, string_to_array(tags, ','), version, created_at, updated_at,
+    url_key, words::tsvector
+FROM given JOIN versioned USING (url_key)"""
+
+_CHANGE_MANY: Final = """
+UPDATE links AS l SET title = g.title, description = g.description, tags = string_to_array(g.tags, ','),
+    visibility = g.visibility, version = g.version, updated_at = g.updated_at, words = g.words::tsvector
+FROM unnest(
+    $2::bigint[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::bigint[], $8::timestamptz[], $9::text[]
+) AS g(id, title, description, tags, visibility, version, updated_at, words)
+WHERE l.user_id = $1 AND l.id = g.id"""
+
+_TAG_LINKS: Final = """
+INSERT INTO link_tags (user_id, tag_key, created_at, link_id, visibility)
+SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::bigint[], $5::smallint[])"""
+
+_UNTAG_LINK: Final = """
+DELETE FROM link_tags WHERE user_id = $1 AND tag_key = ANY($2::text[]) AND created_at = $3 AND link_id = $4"""
+
+_COUNT_TAGS: Final = """
+INSERT INTO tag_counts AS c (user_id, tag_key, tag, public, followers, private)
+SELECT $1, * FROM unnest($2::text[], $3::text[], $4::int[], $5::int[], $6::int[])
+ON CONFLICT (user_id, tag_key) DO UPDATE SET
+    public = c.public + excluded.public,
+    followers = c.followers + excluded.followers,
+    private = c.private + excluded.private"""
+
+_DISCOUNT_TAGS: Final = """
+UPDATE tag_counts SET
+    public = public - ($3 = 0)::int, followers = followers - ($3 = 1)::int, private = private - ($3 = 2)::int
+WHERE user_id = $1 AND tag_key = ANY($2::text[])"""
+
+_FORGET_UNUSED_TAGS: Final = """
+DELETE FROM tag_counts WHERE user_id = $1 AND tag_key = ANY($2::text[]) AND public + followers + private = 0"""
+
+_COUNT_LINKS: Final = """
+UPDATE link_counts SET public = public + $2, followers = followers + $3, private = private + $4 WHERE user_id = $1"""
+
+_FIND_ONE: Final = f"SELECT {_COLUMNS} FROM links WHERE user_id = $1 AND url_key = $2"
+_FIND_MANY: Final = f"SELECT url_key, {_COLUMNS} FROM links WHERE user_id = $1 AND url_key = ANY($2::bytea[])"
+_DELETE: Final = f"DELETE FROM links WHERE user_id = $1 AND url_key = $2 RETURNING {_COLUMNS}"
+_KEEP_VERSION: Final = "UPDATE link_versions SET version = $3 WHERE user_id = $1 AND url_key = $2"
+
+_RECALL: Final = "SELECT fingerprint, answer FROM answers WHERE user_id = $1 AND key = $2 AND created_at >= $3"
+_KEEP_ANSWER: Final = """
+INSERT INTO answers AS a (user_id, key, fingerprint, answer, created_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (user_id, key) DO UPDATE
+    SET fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = excluded.created_at
+    WHERE a.created_at < $6
+RETURNING true"""
+_PRUNE_ANSWERS: Final = """
+DELETE FROM answers WHERE user_id = $1 AND key IN (
+    SELECT key FROM answers WHERE user_id = $1 AND created_at < $2 ORDER BY created_at LIMIT $3
+)"""
+
+type _Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+
+class SqlLinkStore(LinkStore):
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def find_links(self, query: LinkQuery) -> list[FoundLink]:
+        shape, values = _shape(query)
+        with database_errors():
+            rows = await self._pool.fetch(_find_statement(shape), query.user_id, *values, query.limit)
+        return [FoundLink(_read_link(row), row["score"] if query.words else 0) for row in rows]
+
+    async def read_oldest_first(
+        self, user_id: int, audience: Audience, after: tuple[datetime, int] | None, limit: int
+    ) -> list[Link]:
+        with database_errors():
+            rows = await self._pool.fetch(
+                _export_statement(audience, after is not None), user_id, limit, *(after or ())
+            )
+        return [_read_link(row) for row in rows]
+
+    async def find_tags(
+        self, user_id: int, audience: Audience, prefix: str, after: str | None, limit: int
+    ) -> list[tuple[str, TagCount]]:
+        end = _next_prefix(prefix)
+        with database_errors():
+            rows = await self._pool.fetch(
+                _tags_statement(audience, end is not None), user_id, limit, after or "", prefix, *([end] if end else [])
+            )
+        return [(row["tag_key"], TagCount(row["tag"], row["count"])) for row in rows]
+
+    async def count_links(self, user_id: int, audience: Audience) -> int:
+        with database_errors():
+            count = await self._pool.fetchval(_count_statement(audience), user_id)
+        return int(count or 0)
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    async def add_link(
+        self, user_id: int, url_key: bytes, link: Link, max_links: int, once: Once | None = None
+    ) -> Link:
+        keys = [tag_key(tag) for tag in link.tags]
+        values = (*_link_values(link), _search_vector(link), url_key, keys, max_links)
+        with database_errors():
+            try:
+                if once is None:
+                    version = await self._pool.fetchval(_ADD, user_id, *values)
+                else:
+                    version = await self._add_once(user_id, link, values, once)
+            except asyncpg.UniqueViolationError as violation:
+                if violation.constraint_name == "links_url":
+                    raise link_exists() from None
+                # Two ids of one millisecond are the same once in two million times.
+                raise Unavailable("try again", code="try_again", retry_after=1) from None
+            if version is None:
+                if await self._pool.fetchrow(_FIND_ONE, user_id, url_key):
+                    raise link_exists()
+                raise link_limit_reached(max_links)
+        return replace(link, version=version)
+
+    async def _add_once(self, user_id: int, link: Link, values: tuple[Any, ...], once: Once) -> int | None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            version: int | None = await connection.fetchval(_ADD, user_id, *values)
+            if version is not None:
+                await _keep_answer(connection, user_id, once, once.encode(replace(link, version=version)))
+        return version
+
+    async def change_link(self, user_id: int, url_key: bytes, change: Callable[[Link], Link]) -> Link | None:
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_LOCK, user_id)
+                row = await connection.fetchrow(_FIND_ONE, user_id, url_key)
+                if row is None:
+                    return None
+                link = _read_link(row)
+                changed = change(link)
+                if changed != link:
+                    await _write_changes(connection, user_id, [(link, changed)])
+                return changed
+
+    async def delete_link(self, user_id: int, url_key: bytes) -> bool:
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_LOCK, user_id)
+                row = await connection.fetchrow(_DELETE, user_id, url_key)
+                if row is None:
+                    return False
+                link = _read_link(row)
+                await connection.execute(_KEEP_VERSION, user_id, url_key, link.version)
+                await _untag(connection, user_id, link, link.tags)
+                await _count(connection, user_id, {link.visibility: -1})
+                return True
+
+    async def import_links(
+        self,
+        user_id: int,
+        candidates: Sequence[Candidate],
+        max_links: int,
+        merge: Callable[[Link, Link], Link],
+        once: Once | None = None,
+    ) -> list[ImportOutcome]:
+        outcomes: list[ImportOutcome] = []
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                room = max_links - await connection.fetchval(_LOCK, user_id)
+                for batch in batched(candidates, _BATCH):
+                    done = await _import_batch(connection, user_id, batch, room, merge)
+                    room -= done.count(ImportOutcome.IMPORTED)
+                    outcomes += done
+                if once is not None:
+                    await _keep_answer(connection, user_id, once, once.encode(outcomes))
+        return outcomes
+
+    async def recall_answer(self, user_id: int, once: Once) -> str | None:
+        with database_errors():
+            row = await self._pool.fetchrow(_RECALL, user_id, once.key, once.not_before)
+        if row is None:
+            return None
+        if row["fingerprint"] != once.fingerprint:
+            raise idempotency_key_reused()
+        return str(row["answer"])
+
+
+# --- writing, inside a transaction that holds the user's lock ---------------------------------------------------------
+
+
+async def _import_batch(
+    connection: _Connection,
+    user_id: int,
+    batch: Sequence[Candidate],
+    room: int,
+    merge: Callable[[Link, Link], Link],
+) -> list[ImportOutcome]:
+    rows = await connection.fetch(_FIND_MANY, user_id, [candidate.url_key for candidate in batch])
+    saved = {row["url_key"]: _read_link(row) for row in rows}
+    outcomes = []
+    added: list[Candidate] = []
+    changes: list[tuple[Link, Link]] = []
+    for candidate in batch:
+        present = saved.get(candidate.url_key)
+        if present is None:
+            if len(added) < room:
+                added.append(candidate)
+                outcomes.append(ImportOutcome.IMPORTED)
+            else:
+                outcomes.append(ImportOutcome.LIMIT_REACHED)
+        elif (merged := merge(present, candidate.link)) != present:
+            changes.append((present, merged))
+            outcomes.append(ImportOutcome.MERGED)
+        else:
+            outcomes.append(ImportOutcome.UNCHANGED)
+    if added:
+        await _add_links(connection, user_id, added)
+    if changes:
+        await _write_changes(connection, user_id, changes)
+    return outcomes
+
+
+async def _add_links(connection: _Connection, user_id: int, added: Sequence[Candidate]) -> None:
+    links = [candidate.link for candidate in added]
+    rows = [
+        (*values[:6], ",".join(values[6]), *values[7:], _search_vector(candidate.link), candidate.url_key)
+        for candidate in added
+        for values in (_link_values(candidate.link),)
+    ]
+    await connection.execute(_ADD_MANY, user_id, *_columns(rows))
+    await _tag(connection, user_id, [(link, link.tags) for link in links])
+    await _count(connection, user_id, Counter(link.visibility for link in links))
+
+
+async def _write_changes(connection: _Connection, user_id: int, changes: Sequence[tuple[Link, Link]]) -> None:
+    """Pairs of a link as it was and as it shall be."""
+    rows = [
+        (
+            link.id,
+            link.title,
+            link.description,
+            ",".join(link.tags),
+            _VISIBILITY_NUMBERS[link.visibility],
+            link.version,
+            link.updated_at,
+            _search_vector(link),
+        )
+        for _, link in changes
+    ]
+    await connection.execute(_CHANGE_MANY, user_id, *_columns(rows))
+    tagged: list[tuple[Link, Iterable[str]]] = []
+    for before, after in changes:
+        gone, more = _tag_changes(before, after)
+        if gone:
+            await _untag(connection, user_id, before, gone)
+        if more:
+            tagged.append((after, more))
+    await _tag(connection, user_id, tagged)
+    moved: Counter[Visibility] = Counter()
+    moved.update(after.visibility for _, after in changes)
+    moved.subtract(before.visibility for before, _ in changes)
+    await _count(connection, user_id, moved)
+
+
+def _tag_changes(before: Link, after: Link) -> tuple[list[str], list[str]]:
+    """Tags to take off and to put on. Who may see a link is kept with each of its tags."""
+    if before.visibility is not after.visibility:
+        return list(before.tags), list(after.tags)
+    old, new = ({tag_key(tag): tag for tag in link.tags} for link in (before, after))
+    return (
+        [tag for key, tag in old.items() if key not in new],
+        [tag for key, tag in new.items() if key not in old],
+    )
+
+
+async def _tag(connection: _Connection, user_id: int, tagged: Sequence[tuple[Link, Iterable[str]]]) -> None:
+    rows: list[tuple[str, datetime, int, int]] = []
+    counts: dict[str, tuple[str, list[int]]] = {}
+    for link, tags in tagged:
+        visibility = _VISIBILITY_NUMBERS[link.visibility]
+        for tag in tags:
+            key = tag_key(tag)
+            rows.append((key, link.created_at, link.id, visibility))
+            counts.setdefault(key, (tag, [0, 0, 0]))[1][visibility] += 1
+    if rows:
+        await connection.execute(_TAG_LINKS, user_id, *_columns(rows))
+        counted = [(key, tag, *numbers) for key, (tag, numbers) in counts.items()]
+        await connection.execute(_COUNT_TAGS, user_id, *_columns(counted))
+
+
+async def _untag(connection: _Connection, user_id: int, link: Link, tags: Iterable[str]) -> None:
+    """Takes tags off a link, which is given as it was when it had them."""
+    keys = [tag_key(tag) for tag in tags]
+    if keys:
+        await connection.execute(_UNTAG_LINK, user_id, keys, link.created_at, link.id)
+        await connection.execute(_DISCOUNT_TAGS, user_id, keys, _VISIBILITY_NUMBERS[link.visibility])
+        await connection.execute(_FORGET_UNUSED_TAGS, user_id, keys)
+
+
+async def _count(connection: _Connection, user_id: int, more: dict[Visibility, int]) -> None:
+    if any(more.values()):
+        await connection.execute(_COUNT_LINKS, user_id, *(more.get(visibility, 0) for visibility in _VISIBILITIES))
+
+
+async def _keep_answer(connection: _Connection, user_id: int, once: Once, answer: str) -> None:
+    await connection.execute(_PRUNE_ANSWERS, user_id, once.not_before, _ANSWERS_PRUNED)
+    kept = await connection.fetchval(
+        _KEEP_ANSWER, user_id, once.key, once.fingerprint, answer, once.now, once.not_before
+    )
+    if kept is None:
+        raise AnsweredBeforeError
+
+
+# --- statements, each written once for each form of a question --------------------------------------------------------
+
+
+class _Shape(NamedTuple):
+    """What a statement depends on; values do not count."""
+
+    audience: Audience
+    tagged: bool
+    words: bool
+    after: bool
+    #: Columns that are compared with ``=``, and those that are matched with a regular expression.
+    equal: tuple[str, ...]
+    matched: tuple[str, ...]
+
+
+def _shape(query: LinkQuery) -> tuple[_Shape, list[Any]]:
+    """The form of the question, and its values in the order in which ``_find_statement`` numbers them."""
+    equal: dict[str, int] = {}
+    if query.visibility is not None:
+        equal["visibility"] = _VISIBILITY_NUMBERS[query.visibility]
+    if query.status is not None:
+        equal["status"] = _STATUS_NUMBERS[query.status]
+    filters = {"url": query.url, "title": query.title, "description": query.description}
+    matched = {column: regex.postgres for column, regex in filters.items() if regex is not None}
+    values: list[Any] = []
+    if query.words:
+        values += [" & ".join(f"'{word}':*" for word in query.words), list(query.words)]
+    if query.tag_key is not None:
+        values.append(query.tag_key)
+    values += [*equal.values(), *matched.values()]
+    if query.after is not None:
+        values += query.after if query.words else query.after[1:]
+    shape = _Shape(
+        query.audience,
+        query.tag_key is not None,
+        bool(query.words),
+        query.after is not None,
+        tuple(equal),
+        tuple(matched),
+    )
+    return shape, values
+
+
+@cache
+def _find_statement(shape: _Shape) -> str:
+    numbers = iter(range(2, 100))
+    # In a list by tag the tag's rows are walked, newest first; in others the links' own.
+    order = ("t.created_at", "t.link_id") if shape.tagged and not shape.words else ("l.created_at", "l.id")
+    place = ", ".join(("score", *order) if shape.words else order)
+    source, columns = "links AS l", ", ".join(f"l.{name}" for name in _NAMES)
+    where = ["l.user_id = $1"]
+    if shape.words:
+        where.append(f"l.words @@ ${next(numbers)}::text::tsquery")
+        source += f"\nCROSS JOIN LATERAL ({_score(next(numbers))}) AS s(score)"
+        columns += ", s.score"
+    if shape.tagged:
+        source += "\nJOIN link_tags AS t ON t.user_id = l.user_id AND t.created_at = l.created_at AND t.link_id = l.id"
+        where += ["t.user_id = $1", f"t.tag_key = ${next(numbers)}"]
+    if sees := _SEES[shape.audience]:
+        where += [f"{table}.{sees}" for table in (("l", "t") if shape.tagged else ("l",))]
+    where += [f"l.{column} = ${next(numbers)}" for column in shape.equal]
+    where += [f"l.{column} ~ ${next(numbers)}" for column in shape.matched]
+    if shape.after:
+        parts = ", ".join(f"${next(numbers)}" for _ in place.split(", "))
+        where.append(f"({place}) < ({parts})")
+    descending = ", ".join(f"{part} DESC" for part in place.split(", "))
+    return (
+        f"SELECT {columns}\nFROM {source}\nWHERE {' AND '.join(where)}\nORDER BY {descending}\nLIMIT ${next(numbers)}"
+    )
+
+
+def _score(number: int) -> str:
+    """As ``pkg.link_manager.words.score`` adds it up."""
+    cases = " ".join(
+        f"WHEN l.words @@ ('''' || word || ''':*{weight}')::tsquery THEN {points}" for weight, points in SCORES.items()
+    )
+    return f"SELECT sum(CASE {cases} ELSE 0 END) FROM unnest(${number}::text[]) AS word"
+
+
+@cache
+def _export_statement(audience: Audience, after: bool) -> str:
+    where = ["user_id = $1", *filter(None, [_SEES[audience]]), *(["(created_at, id) > ($3, $4)"] if after else [])]
+    return f"SELECT {_COLUMNS} FROM links WHERE {' AND '.join(where)} ORDER BY created_at, id LIMIT $2"
+
+
+@cache
+def _tags_statement(audience: Audience, ends: bool) -> str:
+    counted = _COUNTED[audience]
+    end = " AND tag_key < $5" if ends else ""
+    return (
+        f"SELECT tag_key, tag, {counted} AS count FROM tag_counts\n"
+        f"WHERE user_id = $1 AND {counted} > 0 AND tag_key > $3 AND tag_key >= $4{end}\n"
+        "ORDER BY tag_key LIMIT $2"
+    )
+
+
+@cache
+def _count_statement(audience: Audience) -> str:
+    return f"SELECT {_COUNTED[audience]} FROM link_counts WHERE user_id = $1"
+
+
+# --- rows and values --------------------------------------------------------------------------------------------------
+
+
+def _link_values(link: Link) -> tuple[Any, ...]:
+    """In the order of ``_NAMES``, without the version."""
+    return (
+        link.id,
+        link.url,
+        link.title,
+        link.description,
+        _STATUS_NUMBERS[link.status],
+        _VISIBILITY_NUMBERS[link.visibility],
+        list(link.tags),
+        link.created_at,
+        link.updated_at,
+    )
+
+
+def _read_link(row: asyncpg.Record) -> Link:
+    return Link(
+        id=row["id"],
+        url=row["url"],
+        title=row["title"],
+        description=row["description"],
+        status=_STATUSES[row["status"]],
+        tags=tuple(row["tags"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        visibility=_VISIBILITIES[row["visibility"]],
+        version=row["version"],
+    )
+
+
+def _search_vector(link: Link) -> str:
+    """The link's words as the text form of a tsvector. A place of a word is nothing but a carrier of its weight."""
+    return " ".join(
+        f"'{word}':" + ",".join(f"{place}{weight}" for place, weight in enumerate(weights, 1))
+        for word, weights in index_words(link).items()
+    )
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _next_prefix(prefix: str) -> str | None:
+    """The first text, by code point, that is behind all that begin with ``prefix``; None if there is none."""
+    while prefix:
+        last = ord(prefix[-1]) + 1
+        if last <= 0x10FFFF:
+            # Surrogates are no characters.
+            return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
+        prefix = prefix[:-1]
+    return None

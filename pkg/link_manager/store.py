@@ -1,0 +1,165 @@
+"""What the link manager needs of a store. Rules are the manager's; a store keeps, finds and counts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from pkg.link_manager.regex import RegexFilter
+from pkg.object_model.errors import Conflict
+from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
+
+
+class Audience(StrEnum):
+    """Who looks at somebody's links."""
+
+    OWNER = "owner"
+    FOLLOWER = "follower"
+    STRANGER = "stranger"
+
+    def sees(self, visibility: Visibility) -> bool:
+        match self:
+            case Audience.OWNER:
+                return True
+            case Audience.FOLLOWER:
+                return visibility is not Visibility.PRIVATE
+            case Audience.STRANGER:
+                return visibility is Visibility.PUBLIC
+
+
+class Place(NamedTuple):
+    """A link's place in its list. ``score`` counts in a search alone."""
+
+    score: int
+    created_at: datetime
+    id: int
+
+
+class FoundLink(NamedTuple):
+    link: Link
+    #: 0 where nothing is searched for.
+    score: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkQuery:
+    """Which links of a user, newest first; those of a search by score, then newest first."""
+
+    user_id: int
+    audience: Audience
+    limit: int
+    tag_key: str | None = None
+    visibility: Visibility | None = None
+    status: LinkStatus | None = None
+    url: RegexFilter | None = None
+    title: RegexFilter | None = None
+    description: RegexFilter | None = None
+    #: Of a search, folded; each must begin a word of the link.
+    words: tuple[str, ...] = ()
+    #: Only what comes after it.
+    after: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A promise to do something once, and to give a repeat the first answer."""
+
+    key: bytes
+    #: Of the request. The same key with another request is a mistake.
+    fingerprint: bytes
+    now: datetime
+    #: Answers from before this are forgotten.
+    not_before: datetime
+    #: The result of the operation as text.
+    encode: Callable[[Any], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A link of a file. Its version is the store's to say."""
+
+    url_key: bytes
+    link: Link
+
+
+class ImportOutcome(StrEnum):
+    IMPORTED = "imported"
+    MERGED = "merged"
+    UNCHANGED = "unchanged"
+    LIMIT_REACHED = "link_limit_reached"
+
+
+class LinkStore(Protocol):
+    """Every method is one transaction."""
+
+    async def find_links(self, query: LinkQuery) -> list[FoundLink]: ...
+
+    async def read_oldest_first(
+        self, user_id: int, audience: Audience, after: tuple[datetime, int] | None, limit: int
+    ) -> list[Link]: ...
+
+    async def find_tags(
+        self, user_id: int, audience: Audience, prefix: str, after: str | None, limit: int
+    ) -> list[tuple[str, TagCount]]:
+        """Tags with their keys, in the order of the keys (by code point); ``prefix`` and ``after`` are keys."""
+
+    async def count_links(self, user_id: int, audience: Audience) -> int: ...
+
+    async def add_link(
+        self, user_id: int, url_key: bytes, link: Link, max_links: int, once: Once | None = None
+    ) -> Link:
+        """``link`` with its version.
+
+        Raises:
+            Conflict: it is there already (``link_exists``); there are ``max_links`` already (``link_limit_reached``).
+            AnsweredBeforeError: ``once`` was kept before; nothing is added.
+        """
+
+    async def change_link(self, user_id: int, url_key: bytes, change: Callable[[Link], Link]) -> Link | None:
+        """The link after ``change``; None if there is none. What ``change`` raises changes nothing."""
+
+    async def delete_link(self, user_id: int, url_key: bytes) -> bool: ...
+
+    async def import_links(
+        self,
+        user_id: int,
+        candidates: Sequence[Candidate],
+        max_links: int,
+        merge: Callable[[Link, Link], Link],
+        once: Once | None = None,
+    ) -> list[ImportOutcome]:
+        """Adds those that are new, as long as there is room; ``merge(present, candidate)`` says what becomes of others.
+
+        ``merge`` may fill texts and add tags; it leaves visibility and time of creation as they are.
+
+        Raises:
+            AnsweredBeforeError: ``once`` was kept before; nothing is added.
+        """
+
+    async def recall_answer(self, user_id: int, once: Once) -> str | None:
+        """The first answer.
+
+        Raises:
+            Conflict: it was the answer to another request (``idempotency_key_reused``).
+        """
+
+
+class AnsweredBeforeError(Exception):
+    """Somebody kept the promise in the meantime; ``recall_answer`` tells how."""
+
+
+def link_exists() -> Conflict:
+    return Conflict("this link is saved already; update it instead", code="link_exists")
+
+
+def link_limit_reached(max_links: int) -> Conflict:
+    return Conflict(
+        f"you have {max_links} links, the most that a user may have; delete some", code="link_limit_reached"
+    )
+
+
+def idempotency_key_reused() -> Conflict:
+    return Conflict(
+        "this idempotency key was sent with another request; make a new key for each", code="idempotency_key_reused"
+    )

@@ -1,0 +1,64 @@
+"""What only a store with transactions can promise, and what its schema allows."""
+
+import asyncpg
+import pytest
+
+from pkg.link_manager.sql_store import SqlLinkStore
+from pkg.object_model.errors import Conflict
+from pkg.object_model.types import Link
+from tests.contract.link_store.links import NO_LIMIT, add, candidate, ids, key, make_link
+
+
+async def test_an_import_that_fails_in_the_middle_changes_nothing(link_pool: asyncpg.Pool, user_id: int) -> None:
+    store = SqlLinkStore(link_pool)
+    await add(store, user_id, make_link(1))
+
+    def fail(present: Link, other: Link) -> Link:
+        raise Conflict("no")
+
+    # The last is in another batch than the first.
+    candidates = [candidate(make_link(number)) for number in range(2, 700)] + [candidate(make_link(1))]
+    with pytest.raises(Conflict, match="no"):
+        await store.import_links(user_id, candidates, NO_LIMIT, fail)
+    assert await ids(store, user_id) == [1]
+
+
+async def test_counts_are_those_of_the_rows(link_pool: asyncpg.Pool, user_id: int) -> None:
+    """Whatever the suite did before: what is kept is what a count would find."""
+    store = SqlLinkStore(link_pool)
+    await add(store, user_id, make_link(1, tags=("a",)))
+    await store.delete_link(user_id, key("https://1.example/"))
+    by_visibility = ", ".join(f"count(*) FILTER (WHERE visibility = {number})" for number in range(3))
+    for kept, counted in (
+        (
+            "SELECT user_id, public, followers, private FROM link_counts WHERE public + followers + private > 0",
+            f"SELECT user_id, {by_visibility} FROM links GROUP BY user_id",
+        ),
+        (
+            "SELECT user_id, tag_key, public, followers, private FROM tag_counts",
+            f"SELECT user_id, tag_key, {by_visibility} FROM link_tags GROUP BY user_id, tag_key",
+        ),
+    ):
+        assert {tuple(row) for row in await link_pool.fetch(kept)} == {
+            tuple(row) for row in await link_pool.fetch(counted)
+        }
+
+
+async def test_pages_of_every_audience_walk_an_index(link_pool: asyncpg.Pool, user_id: int) -> None:
+    """No page may sort or scan what it does not show."""
+    for sees in ("true", "visibility <= 1", "visibility = 0"):
+        plan = await _plan(
+            link_pool,
+            f"SELECT id FROM links WHERE user_id = {user_id} AND {sees}"  # noqa: S608  # numbers and words of ours
+            " AND (created_at, id) < (now(), 5) ORDER BY created_at DESC, id DESC LIMIT 21",
+        )
+        assert "Index" in plan, plan
+        assert "Sort" not in plan, plan
+
+
+async def _plan(pool: asyncpg.Pool, statement: str) -> str:
+    async with pool.acquire() as connection, connection.transaction():
+        # A small table is scanned whole, rightly; the question is whether it would have to be.
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        await connection.execute("SET LOCAL enable_bitmapscan = off")
+        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}"))
