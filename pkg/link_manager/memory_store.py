@@ -43,7 +43,6 @@ class _Shelf:
         self.versions[url_key] = link.version
         for tag in link.tags:
             self.tags.setdefault(tag_key(tag), tag)
-        self.forget_unused_tags()
 
     def forget_unused_tags(self) -> None:
         used = {tag_key(tag) for link in self.links.values() for tag in link.tags}
@@ -110,6 +109,7 @@ class MemoryLinkStore(LinkStore):
             return None
         changed = change(link)
         shelf.put(url_key, changed)
+        shelf.forget_unused_tags()
         return changed
 
     async def delete_link(self, user_id: int, url_key: bytes) -> bool:

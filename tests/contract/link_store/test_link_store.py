@@ -32,7 +32,7 @@ from tests.contract.link_store.links import (
     tags,
 )
 
-FAR = datetime(1, 1, 1, tzinfo=UTC)
+FAR = datetime(1970, 1, 1, tzinfo=UTC)
 WHOLE = "Ünïcode \"quoted\" 'and' \\ % _ & <b> 日本 \U0001f600\n\ttab"
 
 
@@ -371,7 +371,7 @@ async def test_an_import_adds_merges_and_leaves_alone(store: LinkStore, user_id:
     candidates = [
         candidate(make_link(11, url=saved.url, tags=("B", "A"))),
         candidate(make_link(12, url="https://2.example/", tags=("A",))),
-        candidate(make_link(13, url=gone.url, tags=("n", "b"), visibility=Visibility.PRIVATE, description=WHOLE)),
+        candidate(make_link(13, url=gone.url, tags=("n", "B"), visibility=Visibility.PRIVATE, description=WHOLE)),
         candidate(make_link(14, url="https://new.example/", title=WHOLE, created_at=FAR)),
     ]
     outcomes = await store.import_links(user_id, candidates, NO_LIMIT, merge)
