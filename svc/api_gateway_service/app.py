@@ -1,0 +1,50 @@
+"""The API gateway, put together: settings, clients, tokens, transport."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from pkg.clients.link_client import LinkClient
+from pkg.clients.social_graph_client import SocialGraphClient
+from pkg.clients.user_client import UserClient
+from pkg.object_model.clock import Clock, SystemClock
+from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.errors import install_error_handlers
+from pkg.runtime.health import ReadinessProbe
+from pkg.runtime.http_client import open_session
+from pkg.runtime.http_service import HttpService
+from pkg.runtime.peers import connect_peer
+from svc.api_gateway_service.peers import Peers
+from svc.api_gateway_service.public_service import PublicHttpService
+from svc.api_gateway_service.readiness import ReachedOnce
+from svc.api_gateway_service.routes import FILE_PATHS, body_limit, build_app
+from svc.api_gateway_service.settings import ApiGatewaySettings
+from svc.api_gateway_service.tokens import TokenVerdicts
+
+
+@asynccontextmanager
+async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]:
+    clock = SystemClock()
+    mutual_auth = settings.load_mutual_auth()
+    async with open_session() as session:
+        peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
+        peers = Peers(
+            links=LinkClient(peer(LINK_MANAGER, settings.link_manager)),
+            users=UserClient(peer(USER_MANAGER, settings.user_manager)),
+            social_graph=SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager)),
+        )
+        yield build_gateway(settings, peers, clock)
+
+
+def build_gateway(settings: ApiGatewaySettings, peers: Peers, clock: Clock) -> HttpService:
+    """The gateway in front of these peers."""
+    verdicts = TokenVerdicts(peers.users, clock, lifetime=settings.token_cache_seconds)
+    app = build_app(peers, verdicts)
+    install_error_handlers(app)
+    return PublicHttpService(
+        settings,
+        app,
+        ReadinessProbe({"user-manager": ReachedOnce(peers.users).check}),
+        body_limit,
+        dict.fromkeys(FILE_PATHS, settings.stream_timeout),
+    )

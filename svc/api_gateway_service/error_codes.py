@@ -1,0 +1,110 @@
+"""Every code that the public API answers with, its status, and what it means.
+
+A code is stable: programs may act on it. The words beside it are for people and may change.
+"""
+
+from typing import Final, NamedTuple
+
+
+class ErrorCode(NamedTuple):
+    status: int
+    code: str
+    #: For the documentation; ends with a full stop.
+    meaning: str
+
+
+# --- what any operation can give ------------------------------------------------------------------------------------
+
+ARGUMENT_ERRORS: Final = (
+    ErrorCode(400, "conflicting_argument", "The same argument was given twice, with different values."),
+    ErrorCode(400, "invalid_argument", "An argument or a header is of the wrong type or form; the words name it."),
+    ErrorCode(400, "invalid_text", "A text has a NUL or half a character in it."),
+    ErrorCode(400, "malformed_form", "The form in the body cannot be read."),
+    ErrorCode(400, "malformed_json", "The body is no JSON object, not UTF-8, or nested too deep."),
+    ErrorCode(400, "malformed_path", "The path is not percent-encoded UTF-8."),
+    ErrorCode(400, "malformed_query", "The query string is not percent-encoded UTF-8."),
+    ErrorCode(400, "too_many_arguments", "More than 100 arguments in one place."),
+    ErrorCode(400, "unknown_argument", "There is no such argument; the words list those that there are."),
+)
+MISSING_ARGUMENT: Final = ErrorCode(400, "missing_argument", "A required argument was not given, or is empty.")
+UNSUPPORTED_MEDIA: Final = ErrorCode(
+    415, "unsupported_media_type", "The body is neither JSON nor a form; its Content-Type says so."
+)
+COMMON_ERRORS: Final = (
+    *ARGUMENT_ERRORS,
+    ErrorCode(401, "missing_token", "No token was sent."),
+    ErrorCode(401, "invalid_token", "The token is unknown, expired or revoked."),
+    ErrorCode(413, "body_too_large", "The body is larger than the operation takes."),
+    ErrorCode(414, "url_too_long", "The request's own URL is too long; send arguments in the body."),
+    ErrorCode(431, "headers_too_large", "There are too many headers, or they are too large."),
+    ErrorCode(500, "internal", "Something went wrong on our side."),
+    ErrorCode(500, "bad_upstream_reply", "A service behind the API gave an answer that cannot be read."),
+    ErrorCode(500, "upstream_refused", "A service behind the API did not let the API in."),
+    ErrorCode(503, "overloaded", "Too many requests at once; Retry-After says when to try again."),
+    ErrorCode(503, "shutting_down", "This process is being stopped; try again."),
+    ErrorCode(503, "user_manager_unavailable", "The user service cannot be reached."),
+    ErrorCode(503, "database_unavailable", "A database cannot be reached."),
+    ErrorCode(503, "try_again", "Another change came in between; try again."),
+    ErrorCode(504, "deadline_exceeded", "It took too long. A change may or may not have happened."),
+    ErrorCode(504, "query_too_slow", "The database needed too long; narrow the question."),
+)
+
+# --- what some can give ---------------------------------------------------------------------------------------------
+
+LINKS_AWAY: Final = ErrorCode(503, "link_manager_unavailable", "The link service cannot be reached.")
+GRAPH_AWAY: Final = ErrorCode(503, "social_graph_manager_unavailable", "The social graph service cannot be reached.")
+USER_NOT_FOUND: Final = ErrorCode(404, "user_not_found", "There is no such user.")
+
+PAGE_ERRORS: Final = (
+    ErrorCode(400, "invalid_limit", "limit must be between 1 and 200."),
+    ErrorCode(400, "invalid_start_token", "The token is damaged, or belongs to a list with other filters."),
+)
+FILTER_ERRORS: Final = (
+    *PAGE_ERRORS,
+    ErrorCode(400, "invalid_regex", "The regular expression cannot be read, or uses what is not supported anywhere."),
+    ErrorCode(400, "regex_too_complex", "The regular expression would take too long."),
+    ErrorCode(400, "regex_too_long", "The regular expression is too long."),
+    ErrorCode(400, "unsupported_regex", "The regular expression uses what is not supported here."),
+    ErrorCode(400, "invalid_search", "q is too long, has too many words, or none."),
+)
+URL_ERRORS: Final = (
+    ErrorCode(400, "invalid_url", "The link's URL cannot be read."),
+    ErrorCode(400, "unsupported_scheme", "The link's URL begins neither with http:// nor with https://."),
+    ErrorCode(400, "url_too_long", "The link's URL is longer than 2,048 characters."),
+    ErrorCode(400, "url_with_credentials", "The link's URL has a user name or password in it."),
+)
+LINK_ERRORS: Final = (
+    *URL_ERRORS,
+    ErrorCode(400, "title_too_long", "The title is longer than 1,024 characters."),
+    ErrorCode(400, "description_too_long", "The description is longer than 65,536 characters."),
+    ErrorCode(400, "tag_too_long", "A tag is longer than 255 characters."),
+    ErrorCode(400, "invalid_tag", "A tag has a comma or a control character in it."),
+    ErrorCode(400, "too_many_tags", "More than 100 tags."),
+)
+IDEMPOTENCY_KEY_REUSED: Final = ErrorCode(
+    409, "idempotency_key_reused", "The Idempotency-Key was used for something else within the last day."
+)
+ADD_ERRORS: Final = (
+    *LINK_ERRORS,
+    ErrorCode(409, "link_exists", "You have saved this URL already; change it with PUT."),
+    ErrorCode(409, "link_limit_reached", "You have as many links as a user may have."),
+    IDEMPOTENCY_KEY_REUSED,
+)
+UPDATE_ERRORS: Final = (
+    *LINK_ERRORS,
+    ErrorCode(404, "link_not_found", "You have no link with this URL."),
+    ErrorCode(412, "version_mismatch", "The link is at another version than If-Match says; read it again."),
+)
+IMPORT_ERRORS: Final = (
+    ErrorCode(400, "not_a_bookmark_file", "The file is no bookmarks file, or is empty."),
+    ErrorCode(413, "too_many_bookmarks", "The file has too many bookmarks; split it."),
+    IDEMPOTENCY_KEY_REUSED,
+)
+WHOLE_MAP_ERRORS: Final = (
+    *PAGE_ERRORS,
+    ErrorCode(400, "limit_required", "There are more than 10,000: ask page by page, with limit."),
+)
+FOLLOW_ERRORS: Final = (
+    ErrorCode(400, "cannot_follow_yourself", "Nobody follows themselves."),
+    USER_NOT_FOUND,
+)

@@ -1,0 +1,223 @@
+"""The API's description in the form of OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.1.html), made of the table that
+serves it."""
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from pkg.runtime.version import package_version
+from svc.api_gateway_service.arguments import Argument, Schema
+from svc.api_gateway_service.error_codes import COMMON_ERRORS, MISSING_ARGUMENT, UNSUPPORTED_MEDIA, ErrorCode
+from svc.api_gateway_service.multipart import MULTIPART
+from svc.api_gateway_service.operation import PREFIXES, Operation
+from svc.api_gateway_service.readers import FILE_FIELD, FORM, JSON, Upload
+from svc.api_gateway_service.schemas import SCHEMAS, Reply
+
+_ABOUT: Final = """\
+Save links, tag and search them, follow people and read what they save.
+
+**Token.** Every call carries yours, in the header `Access-Token` or as `Authorization: Bearer`.
+
+**Arguments** go in the query, in a form (`application/x-www-form-urlencoded` or `multipart/form-data`) or in a JSON
+body, as you like, with every method; spread over them, too, as long as nothing is said twice in different ways. Since
+OpenAPI cannot say "required in one of three", all are declared optional here; the text of an operation says which ones
+it needs.
+An empty or null argument counts as not sent, but for `title` and `description` of `PUT /links`.
+
+**Answers.** Every success is a 200 with an empty `err`. A failure has another status, and says in `err` what to do and
+in `code` what happened: codes are stable, words are not. 503 and 504 are worth another try, after `Retry-After` seconds
+where that is told; do not repeat a POST after a 504 without an `Idempotency-Key`.
+
+**Pages.** A list that goes on has a `NextPageToken`: send it back as `start_token`, with the same filters.
+"""
+_GROUPS: Final = {
+    "Links": "Your links and tags.",
+    "People": "You and others: who they are, what they share, who follows whom.",
+    "Files": "In from a browser or another service, and out again.",
+}
+_METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "DELETE"})
+_REQUEST_ID: Final[Schema] = {"$ref": "#/components/headers/X-Request-ID"}
+_STATUS_WORDS: Final = {413: "Content Too Large", 414: "URI Too Long"}
+
+
+def describe_api(operations: Sequence[Operation]) -> dict[str, Any]:
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Delinkcious", "version": package_version(), "description": _ABOUT},
+        "servers": [
+            {"url": PREFIXES[0], "description": "This system."},
+            {"url": PREFIXES[1], "description": "The same, under its other name."},
+        ],
+        "security": [{"AccessToken": []}, {"Bearer": []}],
+        "tags": [{"name": name, "description": description} for name, description in _GROUPS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {
+                "AccessToken": {"type": "apiKey", "in": "header", "name": "Access-Token", "description": "Your token."},
+                "Bearer": {"type": "http", "scheme": "bearer", "description": "The same token, as others send theirs."},
+            },
+            "headers": {
+                "X-Request-ID": {
+                    "description": "Names this request in our logs: the one that you sent, or a new one.",
+                    "schema": {"type": "string", "examples": ["5f0c7a1e9b"]},
+                },
+                "Retry-After": {
+                    "description": "Seconds after which another try may succeed.",
+                    "schema": {"type": "integer", "minimum": 1, "examples": [1]},
+                },
+                "WWW-Authenticate": {
+                    "description": "How to send a token.",
+                    "schema": {"type": "string", "examples": ["Bearer"]},
+                },
+            },
+        },
+    }
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.group],
+        "summary": operation.summary,
+        "description": _text(operation),
+        "parameters": [
+            *(_parameter(argument, "path") for argument in operation.path_arguments),
+            *(_parameter(argument, "query") for argument in operation.reads.arguments),
+            *(_parameter(argument, "header") for argument in operation.header_arguments),
+        ],
+        "responses": {"200": _success(operation.reply)} | _failures(_errors_of(operation)),
+    }
+    if isinstance(operation.reads, Upload):
+        described["requestBody"] = _file_body(operation.reads.arguments)
+    elif operation.reads.arguments and operation.method in _METHODS_WITH_BODY:
+        described["requestBody"] = _body(operation.reads.arguments)
+    return described
+
+
+def _text(operation: Operation) -> str:
+    required = [f"`{argument.name}`" for argument in operation.reads.arguments if argument.required]
+    parts = [operation.description]
+    if required:
+        parts.append(f"**Required**, in the query, a form or a JSON body: {', '.join(required)}.")
+    elif operation.reads.arguments and operation.method not in _METHODS_WITH_BODY:
+        parts.append("Arguments may also come in a form or a JSON body, from clients that can send one with GET.")
+    return "\n\n".join(parts)
+
+
+def _parameter(argument: Argument, place: str) -> dict[str, Any]:
+    schema = argument.kind.text_schema()
+    # In the schema, not beside it: documentation pages would fill every field with it.
+    schema["examples"] = [_example(argument, schema)]
+    return {
+        "name": argument.name,
+        "in": place,
+        "required": place == "path",
+        "description": argument.description + (" Required, here or in the body." if _is_asked(argument, place) else ""),
+        "schema": schema,
+    }
+
+
+def _is_asked(argument: Argument, place: str) -> bool:
+    return argument.required and place == "query"
+
+
+def _example(argument: Argument, schema: Schema) -> object:
+    return argument.kind.read_text(argument.name, argument.example) if schema["type"] != "string" else argument.example
+
+
+def _fields(arguments: Iterable[Argument], *, json: bool) -> Schema:
+    properties = {}
+    for argument in arguments:
+        schema = argument.kind.text_schema()
+        example = _example(argument, schema)
+        if json:
+            schema = argument.kind.json_schema()
+        properties[argument.name] = {**schema, "description": argument.description, "examples": [example]}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _body(arguments: Sequence[Argument]) -> dict[str, Any]:
+    form = {"schema": _fields(arguments, json=False)}
+    return {
+        "required": False,
+        "description": "Instead of the query, or beside it.",
+        "content": {JSON: {"schema": _fields(arguments, json=True)}, FORM: form, MULTIPART: form},
+    }
+
+
+def _file_body(arguments: Sequence[Argument]) -> dict[str, Any]:
+    form = _fields(arguments, json=False)
+    # Last: what stands after the file comes too late.
+    form["properties"][FILE_FIELD] = {
+        "type": "string",
+        "description": "The bookmarks file.",
+        "contentMediaType": "text/html",
+        "examples": ["<!DOCTYPE NETSCAPE-Bookmark-file-1>\n..."],
+    }
+    form["required"] = [FILE_FIELD]
+    return {
+        "required": True,
+        "description": "The file, whatever its Content-Type says, or a form with the file in it.",
+        "content": {
+            "text/html": {"schema": {"type": "string", "examples": ["<!DOCTYPE NETSCAPE-Bookmark-file-1>\n..."]}},
+            MULTIPART: {"schema": form},
+            "*/*": {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}},
+        },
+    }
+
+
+def _success(reply: Reply) -> dict[str, Any]:
+    headers: dict[str, Any] = {"X-Request-ID": _REQUEST_ID}
+    headers |= {
+        name: {"description": schema["description"], "schema": {"type": "string", "examples": schema["examples"]}}
+        for name, schema in reply.headers
+    }
+    return {
+        "description": reply.description,
+        "headers": headers,
+        "content": {reply.media_type: {"schema": reply.schema}},
+    }
+
+
+def _errors_of(operation: Operation) -> list[ErrorCode]:
+    errors = [*COMMON_ERRORS, *operation.errors]
+    if isinstance(operation.reads, Upload):
+        errors.append(MISSING_ARGUMENT)
+    else:
+        errors.append(UNSUPPORTED_MEDIA)
+        if any(argument.required for argument in operation.reads.arguments):
+            errors.append(MISSING_ARGUMENT)
+    return errors
+
+
+def _failures(errors: Iterable[ErrorCode]) -> dict[str, Any]:
+    by_status: dict[int, dict[str, str]] = {}
+    for error in errors:
+        by_status.setdefault(error.status, {})[error.code] = error.meaning
+    return {str(status): _failure(status, by_status[status]) for status in sorted(by_status)}
+
+
+def _failure(status: int, meanings: dict[str, str]) -> dict[str, Any]:
+    headers: dict[str, Any] = {"X-Request-ID": _REQUEST_ID}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    codes = sorted(meanings)
+    return {
+        "description": f"{_STATUS_WORDS.get(status) or HTTPStatus(status).phrase}.\n\n"
+        + "\n".join(f"- `{code}`: {meanings[code]}" for code in codes),
+        "headers": headers,
+        "content": {
+            JSON: {
+                "schema": {
+                    "allOf": [{"$ref": "#/components/schemas/Error"}],
+                    "properties": {"code": {"enum": codes, "examples": [codes[0]]}},
+                }
+            }
+        },
+    }

@@ -1,0 +1,173 @@
+"""The arguments of the public API."""
+
+from typing import Final
+
+from pkg.object_model.types import DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT, LinkStatus, Visibility
+from svc.api_gateway_service.arguments import Argument, Choice, Integer, Switch, Tags, Text
+from svc.api_gateway_service.request_head import MAX_IDEMPOTENCY_KEY
+
+_MAX_URL: Final = 2_048
+_MAX_TITLE: Final = 1_024
+_MAX_DESCRIPTION: Final = 65_536
+_MAX_TAG: Final = 255
+_MAX_TAGS: Final = 100
+_MAX_PATTERN: Final = 1_000
+_MAX_NAME: Final = 39
+_MAX_START_TOKEN: Final = 2_048
+
+# --- of links ---------------------------------------------------------------------------------------------------------
+
+URL: Final = Argument(
+    name="url",
+    kind=Text(_MAX_URL),
+    description="An absolute http or https URL without user name or password. Two URLs are one link if they differ "
+    "only in how they are spelt (case of scheme and host, default port, percent-encoding).",
+    example="https://github.com/the-gigi",
+    required=True,
+)
+NEW_TITLE: Final = Argument(
+    name="title", kind=Text(_MAX_TITLE), description="The title.", example="Gigi on GitHub", required=True
+)
+NEW_DESCRIPTION: Final = Argument(
+    name="description", kind=Text(_MAX_DESCRIPTION), description="What it is about.", example="Wrote the book."
+)
+TAGS: Final = Argument(
+    name="tags",
+    kind=Tags(_MAX_TAGS, _MAX_TAG),
+    description="Tags: a list, text separated by commas, or a set. Equal without regard to case.",
+    example="go,author",
+)
+NEW_VISIBILITY: Final = Argument(
+    name="visibility",
+    kind=Choice(Visibility, Visibility.PUBLIC),
+    description="Who sees the link.",
+    example="private",
+)
+TITLE: Final = Argument(
+    name="title",
+    kind=Text(_MAX_TITLE),
+    description="The new title. It cannot be empty.",
+    example="Gigi",
+    keeps_empty=True,
+)
+DESCRIPTION: Final = Argument(
+    name="description",
+    kind=Text(_MAX_DESCRIPTION),
+    description="The new description; an empty one removes it.",
+    example="Wrote the book.",
+    keeps_empty=True,
+)
+ADD_TAGS: Final = Argument(
+    name="add_tags", kind=Tags(_MAX_TAGS, _MAX_TAG), description="Tags to add.", example="python"
+)
+REMOVE_TAGS: Final = Argument(
+    name="remove_tags",
+    kind=Tags(_MAX_TAGS, _MAX_TAG),
+    description="Tags to take away; those that are not there are no error.",
+    example="go",
+)
+VISIBILITY: Final = Argument(
+    name="visibility", kind=Choice(Visibility), description="Who sees the link from now on.", example="followers"
+)
+
+# --- of lists -------------------------------------------------------------------------------------------------------
+
+LIMIT: Final = Argument(
+    name="limit",
+    kind=Integer(1, MAX_PAGE_LIMIT, DEFAULT_PAGE_LIMIT),
+    description="The most entries of one page.",
+    example="50",
+)
+LIMIT_OF_MAP: Final = Argument(
+    name="limit",
+    kind=Integer(1, MAX_PAGE_LIMIT),
+    description="The most names of one page. Without it you get all of them, if they are at most 10,000.",
+    example="50",
+)
+START_TOKEN: Final = Argument(
+    name="start_token",
+    kind=Text(_MAX_START_TOKEN),
+    description="NextPageToken of the page before. Good only with the same filters.",
+    example="qD5cVb1mWzEwMDBd",
+)
+_PATTERN: Final = (
+    "A regular expression (what RE2 and Postgres have in common) that is found in the {}. "
+    "Write (?i) first to ignore case."
+)
+LINK_FILTERS: Final = (
+    Argument(
+        name="url_regex",
+        kind=Text(_MAX_PATTERN),
+        description=_PATTERN.format("URL"),
+        example=r"^https://github\.com/",
+    ),
+    Argument(name="title_regex", kind=Text(_MAX_PATTERN), description=_PATTERN.format("title"), example="(?i)gigi"),
+    Argument(
+        name="description_regex",
+        kind=Text(_MAX_PATTERN),
+        description=_PATTERN.format("description"),
+        example="book",
+    ),
+    Argument(name="tag", kind=Text(_MAX_TAG), description="A tag that the links have.", example="python"),
+    Argument(
+        name="q",
+        kind=Text(_MAX_PATTERN),
+        description="Words to search for in title, tags, description and URL, each the beginning of a word there; "
+        "at most 20. The best matches come first.",
+        example="wrote boo",
+    ),
+    Argument(name="visibility", kind=Choice(Visibility), description="Links that are seen by these.", example="public"),
+    Argument(name="status", kind=Choice(LinkStatus), description="Links of this status.", example="valid"),
+    LIMIT,
+    START_TOKEN,
+)
+TAG_FILTERS: Final = (
+    Argument(
+        name="prefix",
+        kind=Text(_MAX_TAG),
+        description="How the tags begin, without regard to case.",
+        example="pyt",
+    ),
+    LIMIT,
+    START_TOKEN,
+)
+MAP_PAGE: Final = (LIMIT_OF_MAP, START_TOKEN)
+
+# --- of people and files ----------------------------------------------------------------------------------------------
+
+FOLLOWED: Final = Argument(
+    name="followed", kind=Text(_MAX_NAME), description="The user's name.", example="alice", required=True
+)
+NAME: Final = Argument(
+    name="name", kind=Text(_MAX_NAME), description="The user's name.", example="alice", required=True
+)
+IMPORT_OPTIONS: Final = (
+    Argument(
+        name="visibility",
+        kind=Choice(Visibility, Visibility.PRIVATE),
+        description="Who sees the links of which the file does not say so.",
+        example="public",
+    ),
+    Argument(
+        name="folders_as_tags",
+        kind=Switch(),
+        description="Whether the names of a bookmark's folders become tags.",
+        example="true",
+    ),
+)
+
+# --- headers --------------------------------------------------------------------------------------------------------
+
+IDEMPOTENCY_KEY: Final = Argument(
+    name="Idempotency-Key",
+    kind=Text(MAX_IDEMPOTENCY_KEY),
+    description="Printable ASCII of your choice. A repeat with the same key within a day gets the first answer and "
+    "does nothing more.",
+    example="6f1d3c1e-0c0a-4f57-9a55-3a0e5b9c7c11",
+)
+IF_MATCH: Final = Argument(
+    name="If-Match",
+    kind=Text(20),
+    description="The Version of the link as you read it, quoted or not. Another one now is a 412.",
+    example='"3"',
+)

@@ -1,0 +1,254 @@
+"""The public REST API: what each operation is called, reads and answers."""
+
+from typing import Final
+
+from starlette.applications import Starlette
+
+from pkg.object_model.types import MAX_BODY_BYTES, MAX_IMPORT_BYTES
+from svc.api_gateway_service import error_codes, parameters, schemas
+from svc.api_gateway_service.documentation import documentation_routes
+from svc.api_gateway_service.handlers import Handlers
+from svc.api_gateway_service.openapi import describe_api
+from svc.api_gateway_service.operation import PREFIXES, Operation, mount
+from svc.api_gateway_service.peers import Peers
+from svc.api_gateway_service.readers import Arguments, Upload
+from svc.api_gateway_service.tokens import TokenVerdicts
+
+_IMPORT_PATHS: Final = frozenset(prefix + "/import" for prefix in PREFIXES)
+#: What takes as long as a file does.
+FILE_PATHS: Final = (*_IMPORT_PATHS, *(prefix + "/export" for prefix in PREFIXES))
+
+
+def build_app(peers: Peers, verdicts: TokenVerdicts) -> Starlette:
+    operations = api_operations(Handlers(peers))
+    app = Starlette(routes=[*mount(operations, verdicts), *documentation_routes(describe_api(operations))])
+    # A misspelt path is a 404: a client that follows a redirect may drop the body on the way.
+    app.router.redirect_slashes = False
+    return app
+
+
+def body_limit(path: str) -> int:
+    return MAX_IMPORT_BYTES if path in _IMPORT_PATHS else MAX_BODY_BYTES
+
+
+def api_operations(handlers: Handlers) -> list[Operation]:
+    """The hottest first: routes are tried in this order."""
+    return [*_reading(handlers), *_links(handlers), *_people(handlers), *_files(handlers)]
+
+
+def _reading(handlers: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            name="get_links",
+            method="GET",
+            path="/links",
+            group="Links",
+            summary="List your links",
+            description="Newest first, or best first with `q`. Every filter given must hold.",
+            reads=Arguments(parameters.LINK_FILTERS),
+            handle=handlers.get_links,
+            reply=schemas.LINK_PAGE,
+            errors=(*error_codes.FILTER_ERRORS, error_codes.LINKS_AWAY),
+        ),
+        Operation(
+            name="get_tags",
+            method="GET",
+            path="/tags",
+            group="Links",
+            summary="List your tags",
+            description="With the number of your links that have each, in alphabetical order.",
+            reads=Arguments(parameters.TAG_FILTERS),
+            handle=handlers.get_tags,
+            reply=schemas.TAG_PAGE,
+            errors=(*error_codes.PAGE_ERRORS, error_codes.LINKS_AWAY),
+        ),
+        Operation(
+            name="get_user_links",
+            method="GET",
+            path="/users/{name}/links",
+            group="People",
+            summary="List somebody's links",
+            description="Those that you may see: the public ones, and those for followers if you follow the user. "
+            "Filters as in your own list.",
+            path_arguments=(parameters.NAME,),
+            reads=Arguments(parameters.LINK_FILTERS),
+            handle=handlers.get_user_links,
+            reply=schemas.LINK_PAGE,
+            errors=(
+                *error_codes.FILTER_ERRORS,
+                error_codes.USER_NOT_FOUND,
+                error_codes.LINKS_AWAY,
+                error_codes.GRAPH_AWAY,
+            ),
+        ),
+    ]
+
+
+def _links(handlers: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            name="add_link",
+            method="POST",
+            path="/links",
+            group="Links",
+            summary="Save a link",
+            description="Its status is `pending` until it has been checked.",
+            header_arguments=(parameters.IDEMPOTENCY_KEY,),
+            reads=Arguments(
+                (
+                    parameters.URL,
+                    parameters.NEW_TITLE,
+                    parameters.NEW_DESCRIPTION,
+                    parameters.TAGS,
+                    parameters.NEW_VISIBILITY,
+                )
+            ),
+            handle=handlers.add_link,
+            reply=schemas.LINK,
+            errors=(*error_codes.ADD_ERRORS, error_codes.LINKS_AWAY),
+        ),
+        Operation(
+            name="update_link",
+            method="PUT",
+            path="/links",
+            group="Links",
+            summary="Change a link",
+            description="What you do not send stays as it is. `If-Match` keeps you from overwriting what somebody else "
+            "changed since you read it.",
+            header_arguments=(parameters.IF_MATCH,),
+            reads=Arguments(
+                (
+                    parameters.URL,
+                    parameters.TITLE,
+                    parameters.DESCRIPTION,
+                    parameters.ADD_TAGS,
+                    parameters.REMOVE_TAGS,
+                    parameters.VISIBILITY,
+                )
+            ),
+            handle=handlers.update_link,
+            reply=schemas.LINK,
+            errors=(*error_codes.UPDATE_ERRORS, error_codes.LINKS_AWAY),
+        ),
+        Operation(
+            name="delete_link",
+            method="DELETE",
+            path="/links",
+            group="Links",
+            summary="Delete a link",
+            description="Deleting what is not there is no error: `deleted` tells.",
+            reads=Arguments((parameters.URL,)),
+            handle=handlers.delete_link,
+            reply=schemas.DELETED,
+            errors=(*error_codes.URL_ERRORS, error_codes.LINKS_AWAY),
+        ),
+    ]
+
+
+def _people(handlers: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            name="get_me",
+            method="GET",
+            path="/me",
+            group="People",
+            summary="Show yourself",
+            description="And the token that you sent.",
+            reads=Arguments(),
+            handle=handlers.get_me,
+            reply=schemas.ME,
+            errors=(error_codes.USER_NOT_FOUND, error_codes.LINKS_AWAY, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="get_user",
+            method="GET",
+            path="/users/{name}",
+            group="People",
+            summary="Show somebody",
+            description="As you may see them.",
+            path_arguments=(parameters.NAME,),
+            reads=Arguments(),
+            handle=handlers.get_user,
+            reply=schemas.USER,
+            errors=(error_codes.USER_NOT_FOUND, error_codes.LINKS_AWAY, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="get_followers",
+            method="GET",
+            path="/followers",
+            group="People",
+            summary="List those who follow you",
+            description="All of them, or, with `limit`, page by page.",
+            reads=Arguments(parameters.MAP_PAGE),
+            handle=handlers.get_followers,
+            reply=schemas.FOLLOWERS,
+            errors=(*error_codes.WHOLE_MAP_ERRORS, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="get_following",
+            method="GET",
+            path="/following",
+            group="People",
+            summary="List those whom you follow",
+            description="All of them, or, with `limit`, page by page.",
+            reads=Arguments(parameters.MAP_PAGE),
+            handle=handlers.get_following,
+            reply=schemas.FOLLOWING,
+            errors=(*error_codes.WHOLE_MAP_ERRORS, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="follow",
+            method="POST",
+            path="/following",
+            group="People",
+            summary="Follow somebody",
+            description="To follow somebody twice is no error.",
+            reads=Arguments((parameters.FOLLOWED,)),
+            handle=handlers.follow,
+            reply=schemas.FOLLOWED,
+            errors=(*error_codes.FOLLOW_ERRORS, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="unfollow",
+            method="DELETE",
+            path="/following",
+            group="People",
+            summary="Follow somebody no longer",
+            description="Not to have followed is no error.",
+            reads=Arguments((parameters.FOLLOWED,)),
+            handle=handlers.unfollow,
+            reply=schemas.DONE,
+            errors=(*error_codes.FOLLOW_ERRORS, error_codes.GRAPH_AWAY),
+        ),
+    ]
+
+
+def _files(handlers: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            name="import_links",
+            method="POST",
+            path="/import",
+            group="Files",
+            summary="Import a bookmarks file",
+            description="A file as browsers and bookmark services export it, at most 20 MiB: as the body itself, or as "
+            "the field `file` of a form, after the other fields. Importing it again changes nothing.",
+            header_arguments=(parameters.IDEMPOTENCY_KEY,),
+            reads=Upload(parameters.IMPORT_OPTIONS),
+            handle=handlers.import_links,
+            reply=schemas.IMPORTED,
+            errors=(*error_codes.IMPORT_ERRORS, error_codes.LINKS_AWAY),
+        ),
+        Operation(
+            name="export_links",
+            method="GET",
+            path="/export",
+            group="Files",
+            summary="Export all your links",
+            description="As a bookmarks file that every browser reads, and that imports back to the same links.",
+            reads=Arguments(),
+            handle=handlers.export_links,
+            reply=schemas.BOOKMARKS,
+            errors=(error_codes.LINKS_AWAY,),
+        ),
+    ]

@@ -1,0 +1,204 @@
+"""The objects of the public API's replies, as JSON Schema; every field with its meaning and an example."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pkg.object_model.types import (
+    MAX_IMPORT_ROWS_LISTED,
+    FollowState,
+    ImportAction,
+    LinkStatus,
+    Relationship,
+    Visibility,
+)
+from svc.api_gateway_service.arguments import Schema
+
+_TIME: Final = "2026-01-31T09:30:00.123456Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an operation answers when it succeeds."""
+
+    description: str
+    schema: Schema
+    media_type: str = "application/json"
+    #: Header -> its schema.
+    headers: tuple[tuple[str, Schema], ...] = ()
+
+
+def _field(kind: str, description: str, example: object, **rules: object) -> Schema:
+    return {"type": kind, "description": description, "examples": [example], **rules}
+
+
+def _text(description: str, example: str, **rules: object) -> Schema:
+    return _field("string", description, example, **rules)
+
+
+def _count(description: str, example: int) -> Schema:
+    return _field("integer", description, example, minimum=0)
+
+
+def _time(description: str) -> Schema:
+    return _text(f"{description} RFC 3339, UTC.", _TIME, format="date-time")
+
+
+def _object(description: str, **fields: Schema) -> Schema:
+    """All fields are always there."""
+    return {"type": "object", "description": description, "required": list(fields), "properties": fields}
+
+
+def _set(description: str, *members: str) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "additionalProperties": {"const": True},
+        "examples": [dict.fromkeys(members, True)],
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(name: str) -> Schema:
+    return {"type": "array", "items": _ref(name)}
+
+
+_ERR: Final = _text("Empty: all went well.", "", maxLength=0)
+_NEXT: Final = _text(
+    "Send it as start_token, with the same filters, to get the next page. Empty when this is the last one.",
+    "qD5cVb1mWzEwMDBd",
+)
+_NAME: Final = _text("The user name, unique without regard to case.", "alice")
+_PROFILE: Final[dict[str, Schema]] = {
+    "Name": _NAME,
+    "DisplayName": _text("The name to show.", "Alice Liddell"),
+    "CreatedAt": _time("When the user registered."),
+    "Private": _field("boolean", "Whether new followers need a yes.", False),
+}
+_FOLLOW_COUNTS: Final[dict[str, Schema]] = {
+    "FollowerCount": _count("How many follow the user.", 12),
+    "FollowingCount": _count("How many the user follows.", 34),
+}
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Link": _object(
+        "A saved link.",
+        Id=_text("Stable; a 64-bit number as text.", "104857600000001", pattern="^[0-9]{1,19}$"),
+        Url=_text("As it was saved.", "https://github.com/the-gigi", format="uri", maxLength=2048),
+        Title=_text("", "Gigi on GitHub", maxLength=1024) | {"description": "May be empty after an import."},
+        Description=_text("May be empty, and may have several lines.", "Wrote the book.", maxLength=65536),
+        Status=_text("What the link checker found.", "pending", enum=[status.value for status in LinkStatus]),
+        Tags=_set("The tags, as a set.", "go", "author"),
+        CreatedAt=_time("When the link was saved; after an import what the file says."),
+        UpdatedAt=_time("When it was last changed by its owner."),
+        Visibility=_text("Who sees it.", "public", enum=[visibility.value for visibility in Visibility]),
+        Version=_field("integer", "Grows with each change; for If-Match.", 1, minimum=1),
+    ),
+    "TagCount": _object(
+        "A tag and how many links have it.",
+        Tag=_text("As first written.", "python"),
+        Count=_field("integer", "The number of links.", 12, minimum=1),
+    ),
+    "ImportRow": _object(
+        "What became of one bookmark of the file.",
+        Line=_field("integer", "Where it begins in the file, counted from 1.", 17, minimum=1),
+        Url=_text("As the file has it.", "https://example.org/"),
+        Action=_text("What was done.", "merged", enum=[action.value for action in ImportAction]),
+        Reason=_text("Why: a stable code.", "duplicate_of_line_12"),
+    ),
+    "ImportReport": _object(
+        "What became of a bookmarks file.",
+        ImportId=_text("Stable; a 64-bit number as text.", "104857600000002", pattern="^[0-9]{1,19}$"),
+        Total=_count("Bookmarks in the file.", 1290),
+        Imported=_count("New links.", 1279),
+        Merged=_count("Added to a link that was there, or that came earlier in the file.", 11),
+        Unchanged=_count("Saved already, with nothing to add.", 0),
+        Skipped=_count("Not saved; Rows says why.", 0),
+        Rows={
+            "type": "array",
+            "description": "In the order of the file; not those that were plainly imported.",
+            "items": _ref("ImportRow"),
+            "maxItems": MAX_IMPORT_ROWS_LISTED,
+        },
+        RowsTruncated=_field("boolean", "Whether there were more rows to list than there is room for.", False),
+    ),
+    "Me": _object(
+        "Yourself.",
+        **_PROFILE,
+        Email=_text("Shown to nobody else. May be empty.", "alice@mail.example"),
+        LinkCount=_count("All your links.", 1279),
+        **_FOLLOW_COUNTS,
+        MaxLinks=_count("The most links that you may have.", 10000),
+    ),
+    "Token": _object(
+        "The token that you sent, without the token.",
+        Name=_text("What it was called when it was made. May be empty.", "laptop"),
+        Scopes={
+            "type": "array",
+            "description": "What it is good for.",
+            "items": {"type": "string"},
+            "examples": [["links:read"]],
+        },
+        ExpiresAt=_time("Until when it is good."),
+    ),
+    "User": _object(
+        "Somebody, as you may see them.",
+        **_PROFILE,
+        LinkCount=_count("Those of their links that you may see.", 3),
+        **_FOLLOW_COUNTS,
+        Relationship=_text("What you are to them.", "following", enum=[value.value for value in Relationship]),
+    ),
+    "Error": _object(
+        "What went wrong.",
+        err=_text("What is wrong and what to do, for people.", "url is missing; POST /v1/links needs it", minLength=1),
+        code=_text("What is wrong, for programs: stable.", "missing_argument", pattern="^[a-z_]+$"),
+        request_id=_text("What to quote when you ask for help. Also in the header X-Request-ID.", "5f0c7a1e9b"),
+    ),
+}
+
+LINK_PAGE: Final = Reply(
+    "A page of links.", _object("A page of links, newest first.", links=_list("Link"), NextPageToken=_NEXT, err=_ERR)
+)
+LINK: Final = Reply("The link as it is now.", _object("One link.", link=_ref("Link"), err=_ERR))
+DELETED: Final = Reply(
+    "There is no such link any more.",
+    _object("The end of a link.", deleted=_field("boolean", "Whether there was one.", True), err=_ERR),
+)
+TAG_PAGE: Final = Reply(
+    "A page of tags.", _object("Tags, in alphabetical order.", tags=_list("TagCount"), NextPageToken=_NEXT, err=_ERR)
+)
+FOLLOWERS: Final = Reply(
+    "Those who follow you.",
+    _object("A set of names.", followers=_set("Their names.", "bob", "carol"), NextPageToken=_NEXT, err=_ERR),
+)
+FOLLOWING: Final = Reply(
+    "Those whom you follow.",
+    _object("A set of names.", following=_set("Their names.", "bob", "carol"), NextPageToken=_NEXT, err=_ERR),
+)
+FOLLOWED: Final = Reply(
+    "You follow them now, or have asked to.",
+    _object(
+        "How it stands.",
+        State=_text(
+            "``requested`` until somebody with a private account agrees.",
+            "following",
+            enum=[state.value for state in FollowState],
+        ),
+        err=_ERR,
+    ),
+)
+DONE: Final = Reply("Done.", _object("Nothing more to say.", err=_ERR))
+ME: Final = Reply(
+    "You, and the token that you sent.",
+    _object("You.", user=_ref("Me"), token={"oneOf": [_ref("Token"), {"type": "null"}]}, err=_ERR),
+)
+USER: Final = Reply("A user.", _object("A user.", user=_ref("User"), err=_ERR))
+IMPORTED: Final = Reply("What became of the file.", _object("A report.", report=_ref("ImportReport"), err=_ERR))
+BOOKMARKS: Final = Reply(
+    "All your links, as a bookmarks file that every browser reads.",
+    {"type": "string", "examples": ["<!DOCTYPE NETSCAPE-Bookmark-file-1>\n..."]},
+    media_type="text/html; charset=utf-8",
+    headers=(("Content-Disposition", _text("The file's name.", 'attachment; filename="delinkcious-alice.html"')),),
+)
