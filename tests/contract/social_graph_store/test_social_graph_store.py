@@ -1,0 +1,187 @@
+"""What the social graph manager needs of a store, asked of each."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice, permutations
+from pathlib import Path
+from random import Random
+
+import asyncpg
+import pytest
+
+from pkg.object_model.errors import Unavailable
+from pkg.object_model.types import FollowCounts
+from pkg.runtime.postgres import PostgresAddress, open_pool
+from pkg.social_graph_manager import sql_store
+from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
+from pkg.social_graph_manager.sql_store import SqlSocialGraphStore
+from pkg.social_graph_manager.store import Edge, SocialGraphStore
+
+type ReadPage = Callable[[int, Edge | None, int], Awaitable[Sequence[Edge]]]
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+ALICE, BOB, CAROL = 7, 2**63 - 1, 9
+FRIENDSHIPS = Path(__file__).parents[2] / "data" / "social_graph_reed98.edges"
+#: Follows that a suite of seconds can write to a database one by one.
+SAMPLE = 2_000
+
+
+async def read_all(read: ReadPage, user_id: int, limit: int) -> list[Edge]:
+    """Every page, as a reader turns them."""
+    seen: list[Edge] = []
+    after = None
+    while page := await read(user_id, after, limit):
+        assert len(page) <= limit
+        seen += page
+        after = page[-1]
+    return seen
+
+
+async def check_counts(store: SocialGraphStore, follows: Iterable[tuple[int, int]]) -> None:
+    """The counts and the lists of everybody are those of ``follows``, pairs of follower and followed."""
+    follows = list(follows)
+    following = Counter(follower for follower, _ in follows)
+    followers = Counter(followed for _, followed in follows)
+    for user_id in following.keys() | followers.keys():
+        counts = await store.get_counts(user_id)
+        assert counts == FollowCounts(followers=followers[user_id], following=following[user_id])
+        assert len(await store.list_followers(user_id, None, 10_000)) == counts.followers
+        assert len(await store.list_following(user_id, None, 10_000)) == counts.following
+
+
+async def test_a_follow_is_seen_from_either_side(store: SocialGraphStore) -> None:
+    assert await store.follow(BOB, ALICE, NOW)
+    assert await store.is_following(BOB, ALICE)
+    assert not await store.is_following(ALICE, BOB)
+    assert list(await store.list_followers(ALICE, None, 10)) == [Edge(NOW, BOB)]
+    assert list(await store.list_following(BOB, None, 10)) == [Edge(NOW, ALICE)]
+    assert list(await store.list_followers(BOB, None, 10)) == []
+    assert list(await store.list_following(ALICE, None, 10)) == []
+    assert await store.get_counts(ALICE) == FollowCounts(followers=1, following=0)
+    assert await store.get_counts(BOB) == FollowCounts(followers=0, following=1)
+    assert await store.get_counts(CAROL) == FollowCounts(0, 0)
+
+
+async def test_again_is_not_new(store: SocialGraphStore) -> None:
+    assert await store.follow(BOB, ALICE, NOW)
+    assert not await store.follow(BOB, ALICE, NOW + MICROSECOND)
+    assert list(await store.list_followers(ALICE, None, 10)) == [Edge(NOW, BOB)]
+    assert await store.get_counts(ALICE) == FollowCounts(followers=1, following=0)
+
+
+async def test_unfollow_ends_one_direction(store: SocialGraphStore) -> None:
+    await store.follow(BOB, ALICE, NOW)
+    await store.follow(ALICE, BOB, NOW)
+    assert await store.unfollow(BOB, ALICE)
+    assert not await store.unfollow(BOB, ALICE)
+    assert not await store.unfollow(CAROL, ALICE)
+    assert not await store.is_following(BOB, ALICE)
+    assert list(await store.list_followers(ALICE, None, 10)) == []
+    assert list(await store.list_followers(BOB, None, 10)) == [Edge(NOW, ALICE)]
+    await check_counts(store, [(ALICE, BOB)])
+    assert await store.follow(BOB, ALICE, NOW + MICROSECOND)
+    assert list(await store.list_followers(ALICE, None, 10)) == [Edge(NOW + MICROSECOND, BOB)]
+
+
+async def test_newest_first_and_by_id_where_the_time_is_one(store: SocialGraphStore) -> None:
+    """The original cut times to seconds, and ten of one second made a list without an end."""
+    for fan in range(10, 20):
+        await store.follow(fan, ALICE, NOW)
+        await store.follow(ALICE, fan, NOW)
+    await store.follow(5, ALICE, NOW + MICROSECOND)
+    await store.follow(30, ALICE, NOW - MICROSECOND)
+    followers = [5, *range(19, 9, -1), 30]
+    for limit in (1, 3, 4, 12, 100):
+        assert [edge.user_id for edge in await read_all(store.list_followers, ALICE, limit)] == followers
+        assert [edge.user_id for edge in await read_all(store.list_following, ALICE, limit)] == followers[1:-1]
+
+
+async def test_pages_hold_while_people_come_and_go(store: SocialGraphStore) -> None:
+    for fan in range(10, 20):
+        await store.follow(fan, ALICE, NOW + fan * MICROSECOND)
+    first = await store.list_followers(ALICE, None, 3)
+    await store.follow(50, ALICE, NOW + timedelta(seconds=1))
+    await store.unfollow(first[-1].user_id, ALICE)
+    await store.unfollow(15, ALICE)
+    rest = await store.list_followers(ALICE, first[-1], 100)
+    assert [edge.user_id for edge in rest] == [16, 14, 13, 12, 11, 10]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_counts_are_exact_whatever_happens_at_once(store: SocialGraphStore, seed: int) -> None:
+    """Everybody follows everybody, some again and some no more, all at once; a deadlock would be an Unavailable."""
+    clique = list(permutations(range(1, 9), 2))
+    random = Random(seed)
+    random.shuffle(clique)
+    assert sum(await asyncio.gather(*(store.follow(*pair, NOW) for pair in clique[:50] * 2))) == 50
+    await check_counts(store, clique[:50])
+    assert sum(await asyncio.gather(*(store.unfollow(*pair) for pair in clique[:50] * 2))) == 50
+    for user_id in range(1, 9):
+        assert await store.get_counts(user_id) == FollowCounts(0, 0)
+
+    changes = [store.follow(*pair, NOW) for pair in clique * 2] + [store.unfollow(*pair) for pair in clique]
+    random.shuffle(changes)
+    await asyncio.gather(*changes)
+    await check_counts(store, [pair for pair in clique if await store.is_following(*pair)])
+
+
+# --- a real graph ---------------------------------------------------------------------------------------------------
+
+
+def real_follows() -> list[tuple[int, int]]:
+    pairs = [tuple(map(int, line.split())) for line in FRIENDSHIPS.read_text().splitlines()]
+    return [follow for one, other in pairs for follow in ((one + 1, other + 1), (other + 1, one + 1))]
+
+
+async def test_a_real_graph_in_pages(store: SocialGraphStore) -> None:
+    """Whole in memory; in Postgres a part, with people of many friends in it as well as of few."""
+    follows = real_follows()
+    assert (len(follows), len({user_id for user_id, _ in follows})) == (37_624, 962)
+    if not isinstance(store, MemorySocialGraphStore):
+        follows = Random(98).sample(follows, SAMPLE)
+    loading = iter(enumerate(follows))
+    while some := list(islice(loading, 20)):
+        await asyncio.gather(*(store.follow(*follow, NOW + number // 7 * MICROSECOND) for number, follow in some))
+    await check_counts(store, follows)
+
+    expected: dict[int, list[Edge]] = {}
+    for number, (follower, followed) in enumerate(follows):
+        expected.setdefault(followed, []).append(Edge(NOW + number // 7 * MICROSECOND, follower))
+    for user_id in sorted(expected, key=lambda user_id: len(expected[user_id]))[:: len(expected) // 20]:
+        assert await read_all(store.list_followers, user_id, 7) == sorted(expected[user_id], reverse=True)
+
+
+# --- what a database may do -----------------------------------------------------------------------------------------
+
+
+async def test_a_database_that_is_away_is_unavailable() -> None:
+    nowhere = PostgresAddress("127.0.0.1", 1, "none", "nobody", "nothing")
+    async with await open_pool(nowhere, application_name="test", max_size=1) as pool:
+        store = SqlSocialGraphStore(pool)
+        for call in (
+            store.follow(BOB, ALICE, NOW),
+            store.unfollow(BOB, ALICE),
+            store.list_followers(ALICE, None, 1),
+            store.get_counts(ALICE),
+            store.is_following(BOB, ALICE),
+        ):
+            with pytest.raises(Unavailable) as away:
+                await call
+            assert away.value.code == "database_unavailable"
+
+
+@pytest.mark.parametrize("query", ["_MORE_FOLLOWERS", "_MORE_FOLLOWING"])
+async def test_a_page_is_read_in_the_order_of_an_index(emptied_pool: asyncpg.Pool, query: str) -> None:
+    """Whatever the length of the list, a page costs the same: nothing is sorted and nothing passed over."""
+    async with emptied_pool.acquire() as connection, connection.transaction():
+        # A small table is read whole, unless that is forbidden.
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        await connection.execute("SET LOCAL enable_bitmapscan = off")
+        plan = await connection.fetch(f"EXPLAIN {getattr(sql_store, query)}", ALICE, 20, NOW, BOB)
+    lines = "\n".join(row[0] for row in plan)
+    assert "_newest" in lines
+    assert "ROW(created_at" in lines.split("Index Cond")[1]
+    assert "Sort" not in lines

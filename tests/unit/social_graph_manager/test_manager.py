@@ -1,0 +1,238 @@
+"""The rules of who follows whom, on a store in memory and a directory that is a fake."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pkg.object_model.errors import DelinkciousError, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from pkg.object_model.paging import encode_page_token
+from pkg.object_model.types import (
+    MAX_WHOLE_MAP,
+    Actor,
+    FollowCounts,
+    FollowRequest,
+    FollowState,
+    GetFollowRequest,
+    NamePage,
+    Relationship,
+)
+from pkg.social_graph_manager.manager import SocialGraphManager
+from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
+from tests.fakes import FakeClock, FakeUserDirectory, away
+
+ALICE, BOB, CAROL = Actor(1, "Alice"), Actor(2, "bob"), Actor(3, "carol")
+BOB_FOLLOWS_ALICE = FollowRequest(followed="alice", follower="bob")
+NOTHING = FollowCounts(0, 0)
+
+
+class House:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = MemorySocialGraphStore()
+        self.directory = FakeUserDirectory([ALICE, BOB, CAROL])
+        self.graph = SocialGraphManager(self.store, self.directory, self.clock)
+
+    async def add_fans(self, number: int) -> list[str]:
+        """Followers of Alice; the names, the newest first."""
+        fans = [self.directory.add(Actor(100 + count, f"fan{count}")) for count in range(number)]
+        for count, fan in enumerate(fans):
+            # Three at a time, so that times are equal within pages and across them.
+            await self.store.follow(fan.user_id, ALICE.user_id, self.clock.time + timedelta(seconds=count // 3))
+        return [fan.name for fan in reversed(fans)]
+
+    async def followers(self, **request: object) -> NamePage:
+        return await self.graph.get_followers(None, GetFollowRequest.model_validate({"username": "alice"} | request))
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def refusal(call: Awaitable[object], kind: type[DelinkciousError]) -> str:
+    with pytest.raises(kind) as refused:
+        await call
+    return refused.value.code
+
+
+# --- following ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_follow_and_its_end_each_twice(house: House) -> None:
+    for _ in range(2):
+        assert await house.graph.follow(BOB, BOB_FOLLOWS_ALICE) is FollowState.FOLLOWING
+        assert (await house.followers()).names == ["bob"]
+        assert (await house.graph.get_following(None, GetFollowRequest(username="bob"))).names == ["Alice"]
+        assert await house.graph.get_counts(None, ALICE.user_id) == FollowCounts(followers=1, following=0)
+        assert await house.graph.get_counts(None, BOB.user_id) == FollowCounts(followers=0, following=1)
+    for _ in range(2):
+        await house.graph.unfollow(BOB, BOB_FOLLOWS_ALICE)
+        assert (await house.followers()).names == []
+        assert await house.graph.get_counts(None, ALICE.user_id) == NOTHING
+
+
+async def test_names_have_no_case(house: House) -> None:
+    await house.graph.follow(BOB, FollowRequest(followed="ALICE", follower="BOB"))
+    assert (await house.followers(username="aLiCe")).names == ["bob"]
+
+
+@pytest.mark.parametrize("actor", [ALICE, CAROL, None])
+async def test_nobody_follows_in_anothers_name(house: House, actor: Actor | None) -> None:
+    """In the original anybody could add any follower to themselves."""
+    assert await refusal(house.graph.follow(actor, BOB_FOLLOWS_ALICE), PermissionDenied) == "not_yours"
+    assert await house.graph.get_counts(None, ALICE.user_id) == NOTHING
+    await house.graph.follow(BOB, BOB_FOLLOWS_ALICE)
+    assert await refusal(house.graph.unfollow(actor, BOB_FOLLOWS_ALICE), PermissionDenied) == "not_yours"
+    assert (await house.followers()).names == ["bob"]
+
+
+async def test_nobody_follows_themselves(house: House) -> None:
+    for name in ("bob", "BOB"):
+        oneself = FollowRequest(followed=name, follower="bob")
+        assert await refusal(house.graph.follow(BOB, oneself), InvalidArgument) == "cannot_follow_yourself"
+        await house.graph.unfollow(BOB, oneself)
+    assert house.directory.asked == 0
+    house.directory.rename("bob", "robert")
+    renamed = FollowRequest(followed="robert", follower="bob")
+    assert await refusal(house.graph.follow(BOB, renamed), InvalidArgument) == "cannot_follow_yourself"
+    assert await house.graph.get_counts(None, BOB.user_id) == NOTHING
+
+
+async def test_somebody_who_is_not_there(house: House) -> None:
+    nobody = FollowRequest(followed="nobody", follower="bob")
+    assert await refusal(house.graph.follow(BOB, nobody), NotFound) == "user_not_found"
+    assert await refusal(house.graph.unfollow(BOB, nobody), NotFound) == "user_not_found"
+    assert house.directory.asked == 2
+    for name in ("", "a b", "a/b", "é", "a\x00", "x" * 100_000):
+        impossible = FollowRequest(followed=name, follower="bob")
+        assert await refusal(house.graph.follow(BOB, impossible), NotFound) == "user_not_found"
+        assert await refusal(house.followers(username=name), NotFound) == "user_not_found"
+    assert house.directory.asked == 2, "what cannot be a name is nobody's"
+
+
+async def test_the_actors_own_name_is_not_asked_for(house: House) -> None:
+    await house.graph.follow(BOB, BOB_FOLLOWS_ALICE)
+    assert house.directory.asked == 1
+    await house.graph.get_followers(BOB, GetFollowRequest(username="BOB"))
+    assert house.directory.asked == 1, "and there are no followers to be named"
+    await house.graph.get_following(BOB, GetFollowRequest(username="bob"))
+    assert house.directory.asked == 2
+
+
+async def test_a_directory_that_is_away(house: House) -> None:
+    house.directory.fault = away("user-manager")
+    await refusal(house.graph.follow(BOB, BOB_FOLLOWS_ALICE), Unavailable)
+    await refusal(house.followers(), Unavailable)
+    assert await house.graph.get_counts(None, ALICE.user_id) == NOTHING
+    assert await house.graph.get_relationship(None, BOB.user_id, ALICE.user_id) is Relationship.NONE
+
+
+async def test_relationships_have_a_direction(house: House) -> None:
+    await house.graph.follow(BOB, BOB_FOLLOWS_ALICE)
+    for viewer, user, relationship in [
+        (BOB, ALICE, Relationship.FOLLOWING),
+        (ALICE, BOB, Relationship.NONE),
+        (ALICE, ALICE, Relationship.SELF),
+        (CAROL, ALICE, Relationship.NONE),
+    ]:
+        assert await house.graph.get_relationship(viewer, viewer.user_id, user.user_id) is relationship
+
+
+# --- lists ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 5, 9, 10, 11, 200])
+async def test_pages_hold_everybody_once_and_none_is_empty(house: House, limit: int) -> None:
+    fans = await house.add_fans(10)
+    names: list[str] = []
+    token = ""
+    for _ in range(-(-10 // limit)):
+        page = await house.followers(limit=limit, start_token=token)
+        assert 1 <= len(page.names) <= limit
+        names += page.names
+        token = page.next_page_token
+    assert token == ""
+    assert names == fans
+
+
+async def test_without_a_limit_it_is_the_whole_list(house: House) -> None:
+    fans = await house.add_fans(500)
+    assert await house.followers() == NamePage(fans, "")
+
+
+async def test_a_whole_list_has_a_bound(house: House) -> None:
+    await house.add_fans(MAX_WHOLE_MAP)
+    assert len((await house.followers()).names) == MAX_WHOLE_MAP
+    await house.graph.follow(BOB, BOB_FOLLOWS_ALICE)
+    with pytest.raises(InvalidArgument, match="limit") as refused:
+        await house.followers()
+    assert refused.value.code == "limit_required"
+    assert (await house.followers(limit=1)).names == ["fan9999"]
+
+
+async def test_who_has_no_name_any_more_is_left_out(house: House) -> None:
+    await house.add_fans(2)
+    await house.store.follow(999, ALICE.user_id, house.clock.time + timedelta(days=1))
+    first = await house.followers(limit=2)
+    assert first.names == ["fan1"]
+    assert (await house.followers(limit=2, start_token=first.next_page_token)).names == ["fan0"]
+
+
+async def test_names_are_those_of_today(house: House) -> None:
+    await house.graph.follow(BOB, BOB_FOLLOWS_ALICE)
+    house.directory.rename("bob", "robert")
+    assert (await house.followers()).names == ["robert"]
+
+
+async def test_a_token_belongs_to_one_list(house: House) -> None:
+    await house.add_fans(3)
+    token = (await house.followers(limit=1)).next_page_token
+    reads: list[tuple[Callable[..., Awaitable[NamePage]], str]] = [
+        (house.graph.get_followers, "bob"),
+        (house.graph.get_following, "alice"),
+    ]
+    for read, name in reads:
+        request = GetFollowRequest(username=name, limit=1, start_token=token)
+        assert await refusal(read(None, request), InvalidArgument) == "invalid_start_token"
+    assert (await house.followers(limit=2, start_token=token)).names == ["fan1", "fan0"]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "?",
+        "AAAA",
+        "x" * 10_000,
+        encode_page_token(("followers", ALICE.user_id), ()),
+        encode_page_token(("followers", ALICE.user_id), ("1", 1)),
+        encode_page_token(("followers", ALICE.user_id), (2**63 - 1, 1)),
+        encode_page_token(("followers", ALICE.user_id), (-(2**63), 1)),
+        encode_page_token(("followers", ALICE.user_id), (1, 2**63)),
+    ],
+)
+async def test_a_token_that_is_none(house: House, token: str) -> None:
+    assert await refusal(house.followers(limit=1, start_token=token), InvalidArgument) == "invalid_start_token"
+
+
+@pytest.mark.parametrize("limit", [0, -1, 201, 2**63])
+async def test_a_limit_out_of_bounds(house: House, limit: int) -> None:
+    assert await refusal(house.followers(limit=limit), InvalidArgument) == "invalid_limit"
+
+
+async def test_a_token_without_a_limit_is_told(house: House) -> None:
+    """Not the rest of the list, which was not asked for, nor the whole, which is another answer."""
+    await house.add_fans(3)
+    token = (await house.followers(limit=1)).next_page_token
+    assert await refusal(house.followers(start_token=token), InvalidArgument) == "limit_required"
+
+
+async def test_times_are_kept_to_the_microsecond(house: House) -> None:
+    """The original cut them to seconds, and rows came twice."""
+    house.clock.time = datetime(2026, 1, 1, 12, 0, 0, 999_999, tzinfo=UTC)
+    house.clock.step = timedelta(microseconds=1)
+    for follower in (BOB, CAROL):
+        await house.graph.follow(follower, FollowRequest(followed="alice", follower=follower.name))
+    first = await house.followers(limit=1)
+    second = await house.followers(limit=1, start_token=first.next_page_token)
+    assert first.names + second.names == ["carol", "bob"]
