@@ -17,14 +17,17 @@ from pkg.object_model.types import (
     FollowState,
     GetFollowRequest,
     GetLinksRequest,
+    GetNewsRequest,
     GetTagsRequest,
     Identity,
+    IdPage,
     ImportReport,
     ImportRequest,
     Link,
     LinkCount,
     LinkPage,
     NamePage,
+    NewsPage,
     RegisterRequest,
     Relationship,
     Session,
@@ -77,5 +80,14 @@ class SocialGraphManager(Protocol):
     async def unfollow(self, actor: Actor | None, request: FollowRequest) -> None: ...
     async def get_followers(self, actor: Actor | None, request: GetFollowRequest) -> NamePage: ...
     async def get_following(self, actor: Actor | None, request: GetFollowRequest) -> NamePage: ...
+    async def get_follower_ids(self, user_id: int, start_token: str, limit: int) -> IdPage:
+        """Of everybody, for those who tell followers something: at most ``limit`` of 1 to 10,000."""
+
     async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts: ...
     async def get_relationship(self, actor: Actor | None, viewer_id: int, user_id: int) -> Relationship: ...
+
+
+class NewsManager(Protocol):
+    """What the people whom somebody follows did."""
+
+    async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage: ...

@@ -8,7 +8,7 @@ Rules on the values (lengths, URL syntax) belong to the managers, not to the typ
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -201,6 +201,50 @@ class FollowCounts:
     following: int
 
 
+@dataclass(frozen=True, slots=True)
+class IdPage:
+    """Some followers by id, in an order of the store's own; for machines that go through all of them."""
+
+    user_ids: list[int]
+    next_page_token: str
+
+
+# --- news ---------------------------------------------------------------------------------------------------------
+
+
+class NewsEventType(IntEnum):
+    """As on the original's wire; an import is ours."""
+
+    LINK_ADDED = 0
+    LINK_UPDATED = 1
+    LINK_DELETED = 2
+    LINKS_IMPORTED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewsEvent:
+    """What somebody whom the reader follows did. ``id`` is the entry's, greater for newer ones."""
+
+    id: int
+    event_type: NewsEventType
+    username: str
+    url: str
+    timestamp: datetime
+    title: str
+    description: str
+    tags: tuple[str, ...]
+    status: LinkStatus
+    version: int
+    #: Links of an import; 0 otherwise.
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewsPage:
+    events: list[NewsEvent]
+    next_page_token: str
+
+
 # --- requests -----------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +363,10 @@ class GetFollowRequest(PageRequest):
 
     username: str
     limit: int | None = None  # type: ignore[assignment]  # the one list whose default is "all"
+
+
+class GetNewsRequest(PageRequest):
+    username: str
 
 
 USER_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,37}[A-Za-z0-9])?")

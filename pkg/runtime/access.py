@@ -8,6 +8,10 @@ LINK_MANAGER: Final = "link-manager"
 USER_MANAGER: Final = "user-manager"
 SOCIAL_GRAPH_MANAGER: Final = "social-graph-manager"
 API_GATEWAY: Final = "api-gateway"
+NEWS_MANAGER: Final = "news-manager"
+#: Who dispatches checks, and the function that it calls.
+LINK_CHECKER: Final = "link-checker"
+LINK_CHECK_FUNCTION: Final = "link-check-function"
 #: The command-line tools of those who run the system.
 OPERATOR: Final = "operator"
 
@@ -16,7 +20,7 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
     {
         LINK_MANAGER: MappingProxyType(
             {
-                "links.read": frozenset({API_GATEWAY}),
+                "links.read": frozenset({API_GATEWAY, NEWS_MANAGER}),
                 "links.write": frozenset({API_GATEWAY}),
                 "links.import": frozenset({API_GATEWAY}),
                 "links.export": frozenset({API_GATEWAY}),
@@ -29,15 +33,17 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
                 "users.logout": frozenset({API_GATEWAY, OPERATOR}),
                 "users.authenticate": frozenset({API_GATEWAY}),
                 "users.read": frozenset({API_GATEWAY, OPERATOR}),
-                "users.find": frozenset({API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, OPERATOR}),
+                "users.find": frozenset({API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER, OPERATOR}),
             }
         ),
         SOCIAL_GRAPH_MANAGER: MappingProxyType(
             {
                 "graph.write": frozenset({API_GATEWAY}),
-                "graph.read": frozenset({API_GATEWAY, LINK_MANAGER}),
+                "graph.read": frozenset({API_GATEWAY, LINK_MANAGER, NEWS_MANAGER}),
             }
         ),
+        NEWS_MANAGER: MappingProxyType({"news.read": frozenset({API_GATEWAY})}),
+        LINK_CHECK_FUNCTION: MappingProxyType({"links.check": frozenset({LINK_CHECKER})}),
         API_GATEWAY: MappingProxyType({}),
     }
 )
