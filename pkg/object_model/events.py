@@ -69,7 +69,7 @@ class LinkEvent:
             type=LinkEventType(wire["EventType"]),
             user_id=int(wire["UserId"]),
             username=wire["Username"],
-            timestamp=datetime.fromisoformat(wire["Timestamp"]),
+            timestamp=_read_time(wire["Timestamp"]),
             url=wire["Url"],
             link_id=int(wire["Id"]),
             version=wire["Version"],
@@ -113,7 +113,7 @@ class LinkCheckedEvent:
             username=wire["Username"],
             url=wire["Url"],
             status=LinkStatus(wire["Status"]),
-            checked_at=datetime.fromisoformat(wire["CheckedAt"]),
+            checked_at=_read_time(wire["CheckedAt"]),
         )
 
 
@@ -154,9 +154,16 @@ class FollowEvent:
             follower=wire["Follower"],
             followed_id=int(wire["FollowedId"]),
             followed=wire["Followed"],
-            timestamp=datetime.fromisoformat(wire["Timestamp"]),
+            timestamp=_read_time(wire["Timestamp"]),
             following=wire["Following"],
         )
 
 
 type Event = LinkEvent | LinkCheckedEvent | FollowEvent
+
+
+def _read_time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("a time without its offset")
+    return time

@@ -9,6 +9,7 @@ DeadlineExceeded to those of the manager.
 from collections.abc import AsyncIterator, Collection
 from typing import Protocol
 
+from pkg.object_model.events import LinkCheckedEvent
 from pkg.object_model.types import (
     Actor,
     AddLinkRequest,
@@ -52,6 +53,12 @@ class LinkManager(Protocol):
         self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
     ) -> ImportReport: ...
     def export_links(self, actor: Actor | None, username: str) -> AsyncIterator[bytes]: ...
+
+
+class LinkCheckerEvents(Protocol):
+    """Hears of what the link checker found."""
+
+    async def on_link_checked(self, event: LinkCheckedEvent) -> None: ...
 
 
 class UserDirectory(Protocol):
