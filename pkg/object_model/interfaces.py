@@ -13,6 +13,7 @@ from pkg.object_model.events import LinkCheckedEvent
 from pkg.object_model.types import (
     Actor,
     AddLinkRequest,
+    CheckLinkRequest,
     FollowCounts,
     FollowRequest,
     FollowState,
@@ -35,6 +36,7 @@ from pkg.object_model.types import (
     TagPage,
     UpdateLinkRequest,
     User,
+    Verdict,
 )
 
 
@@ -98,3 +100,9 @@ class NewsManager(Protocol):
     """What the people whom somebody follows did."""
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage: ...
+
+
+class LinkChecker(Protocol):
+    """Whether what is linked to is there."""
+
+    async def check_link(self, request: CheckLinkRequest) -> Verdict: ...

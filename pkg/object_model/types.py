@@ -209,6 +209,21 @@ class IdPage:
     next_page_token: str
 
 
+# --- link checks --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What came of a look at a URL."""
+
+    #: PENDING where nothing can be said of it.
+    status: LinkStatus
+    #: Why, in a stable word: ``ok``, ``gone``, ``timed_out``, ...
+    reason: str
+    #: Another look, soon, may end otherwise.
+    transient: bool = False
+
+
 # --- news ---------------------------------------------------------------------------------------------------------
 
 
@@ -367,6 +382,11 @@ class GetFollowRequest(PageRequest):
 
 class GetNewsRequest(PageRequest):
     username: str
+
+
+class CheckLinkRequest(WireRequest):
+    username: str
+    url: str
 
 
 USER_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,37}[A-Za-z0-9])?")

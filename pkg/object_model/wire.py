@@ -9,6 +9,7 @@ from typing import Any
 
 from pkg.object_model.types import (
     Actor,
+    CheckLinkRequest,
     FollowCounts,
     Identity,
     ImportAction,
@@ -25,6 +26,7 @@ from pkg.object_model.types import (
     TokenInfo,
     TokenKind,
     User,
+    Verdict,
     Visibility,
 )
 
@@ -232,3 +234,18 @@ def follow_counts_to_wire(counts: FollowCounts) -> Wire:
 
 def follow_counts_from_wire(wire: Mapping[str, Any]) -> FollowCounts:
     return FollowCounts(wire["FollowerCount"], wire["FollowingCount"])
+
+
+def verdict_to_wire(request: CheckLinkRequest, verdict: Verdict) -> Wire:
+    return {
+        "Username": request.username,
+        "Url": request.url,
+        "Status": verdict.status,
+        "Reason": verdict.reason,
+        "Transient": verdict.transient,
+        "err": "",
+    }
+
+
+def verdict_from_wire(wire: Mapping[str, Any]) -> Verdict:
+    return Verdict(status=LinkStatus(wire["Status"]), reason=wire["Reason"], transient=wire["Transient"])
