@@ -1,6 +1,6 @@
 """Where events go and where they come from: NATS JetStream (``nats_bus``) or memory (``memory_bus``)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ class Publisher(Protocol):
 
         Raises:
             Unavailable: some may not be kept; publish all of them again.
+            TooLarge: one is larger than the bus takes (``event_too_large``); nothing after it was published.
         """
 
 
@@ -24,10 +25,31 @@ class Delivery(Protocol):
         """Raises InvalidArgument (``malformed_event``) for what is no event of ours."""
 
     @property
+    def subject(self) -> str: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def sequence(self) -> int:
+        """Its place in the stream, the same in every delivery."""
+
+    @property
     def attempt(self) -> int:
         """1 at first."""
 
-    async def ack(self) -> None: ...
+    @property
+    def behind(self) -> int:
+        """Messages of the consumer that nobody had been handed when this one was."""
+
+    async def ack(self) -> None:
+        """
+        Raises:
+            Unavailable: the bus is away, so that it may be delivered again; likewise below.
+        """
 
     async def retry(self, delay: float) -> None:
         """Has it delivered again after ``delay`` seconds."""

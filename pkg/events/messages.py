@@ -6,7 +6,7 @@ the contract. An event's partition is its actor's, so that the order of one user
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -23,6 +23,9 @@ LINK_EVENTS: Final = "link-events"
 SOCIAL_GRAPH_EVENTS: Final = "social-graph-events"
 LINK_CHECK_EVENTS: Final = "link-check-events"
 DEAD_LETTERS: Final = "dead-letters"
+
+#: JetStream drops a repeat by this one.
+DEDUPLICATION_HEADER: Final = "Nats-Msg-Id"
 
 #: Fixed: a user's events must not change their partition while some are on their way.
 PARTITIONS: Final = 16
@@ -50,6 +53,8 @@ class Message:
     #: Of the request that caused it; empty where there was none.
     traceparent: str = ""
     request_id: str = ""
+    #: Further headers; they win over those that follow from the rest.
+    extra_headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def headers(self) -> dict[str, str]:
         headers = {
@@ -59,13 +64,13 @@ class Message:
             "ce-type": self.type,
             "ce-time": self.time.isoformat().replace("+00:00", "Z"),
             "content-type": "application/json",
-            # JetStream drops a repeat by this one.
-            "Nats-Msg-Id": self.id,
+            DEDUPLICATION_HEADER: self.id,
         }
         if self.traceparent:
             headers["traceparent"] = self.traceparent
         if self.request_id:
             headers["X-Request-ID"] = self.request_id
+        headers.update(self.extra_headers)
         return headers
 
 
