@@ -20,6 +20,9 @@ from pkg.object_model.types import (
     LinkPage,
     LinkStatus,
     NamePage,
+    NewsEvent,
+    NewsEventType,
+    NewsPage,
     Session,
     TagCount,
     TagPage,
@@ -249,3 +252,46 @@ def verdict_to_wire(request: CheckLinkRequest, verdict: Verdict) -> Wire:
 
 def verdict_from_wire(wire: Mapping[str, Any]) -> Verdict:
     return Verdict(status=LinkStatus(wire["Status"]), reason=wire["Reason"], transient=wire["Transient"])
+
+
+def news_event_to_wire(event: NewsEvent) -> Wire:
+    """``Count`` is there for imports only."""
+    wire: Wire = {
+        "Id": str(event.id),
+        "EventType": int(event.event_type),
+        "Username": event.username,
+        "Url": event.url,
+        "Timestamp": event.timestamp,
+        "Title": event.title,
+        "Description": event.description,
+        "Tags": dict.fromkeys(event.tags, True),
+        "Status": event.status,
+        "Version": event.version,
+    }
+    if event.count:
+        wire["Count"] = event.count
+    return wire
+
+
+def news_event_from_wire(wire: Mapping[str, Any]) -> NewsEvent:
+    return NewsEvent(
+        id=int(wire["Id"]),
+        event_type=NewsEventType(wire["EventType"]),
+        username=wire["Username"],
+        url=wire["Url"],
+        timestamp=_time(wire["Timestamp"]),
+        title=wire["Title"],
+        description=wire["Description"],
+        tags=tuple(wire["Tags"]),
+        status=LinkStatus(wire["Status"]),
+        version=wire["Version"],
+        count=wire.get("Count", 0),
+    )
+
+
+def news_page_to_wire(page: NewsPage) -> Wire:
+    return {
+        "events": [news_event_to_wire(event) for event in page.events],
+        "NextPageToken": page.next_page_token,
+        "err": "",
+    }

@@ -68,5 +68,5 @@ def test_the_original_numbers_are_kept() -> None:
     assert numbers("GetNewsRequest").items() >= {"username": 1, "startToken": 2}.items()
     assert numbers("Event").items() >= {"eventType": 1, "username": 2, "url": 3, "timestamp": 4}.items()
     assert numbers("GetNewsResponse").items() >= {"events": 1, "nextToken": 2, "err": 3}.items()
-    assert news_pb2.EventType.items() == [("LINK_ADDED", 0), ("LINK_UPDATED", 1), ("LINK_DELETED", 2)]
+    assert news_pb2.EventType.items()[:3] == [("LINK_ADDED", 0), ("LINK_UPDATED", 1), ("LINK_DELETED", 2)]
     assert news_pb2.DESCRIPTOR.services_by_name["News"].full_name == "pb.News"

@@ -15,29 +15,47 @@ class EventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LINK_ADDED: _ClassVar[EventType]
     LINK_UPDATED: _ClassVar[EventType]
     LINK_DELETED: _ClassVar[EventType]
+    LINKS_IMPORTED: _ClassVar[EventType]
 LINK_ADDED: EventType
 LINK_UPDATED: EventType
 LINK_DELETED: EventType
+LINKS_IMPORTED: EventType
 
 class GetNewsRequest(_message.Message):
-    __slots__ = ("username", "startToken")
+    __slots__ = ("username", "startToken", "limit")
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     STARTTOKEN_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
     username: str
     startToken: str
-    def __init__(self, username: _Optional[str] = ..., startToken: _Optional[str] = ...) -> None: ...
+    limit: int
+    def __init__(self, username: _Optional[str] = ..., startToken: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("eventType", "username", "url", "timestamp")
+    __slots__ = ("eventType", "username", "url", "timestamp", "title", "description", "tags", "status", "version", "id", "count")
     EVENTTYPE_FIELD_NUMBER: _ClassVar[int]
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     eventType: EventType
     username: str
     url: str
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, eventType: _Optional[_Union[EventType, str]] = ..., username: _Optional[str] = ..., url: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    title: str
+    description: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    status: str
+    version: int
+    id: int
+    count: int
+    def __init__(self, eventType: _Optional[_Union[EventType, str]] = ..., username: _Optional[str] = ..., url: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., title: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., status: _Optional[str] = ..., version: _Optional[int] = ..., id: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class GetNewsResponse(_message.Message):
     __slots__ = ("events", "nextToken", "err")

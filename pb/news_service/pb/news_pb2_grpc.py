@@ -45,7 +45,9 @@ class NewsServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetNews(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The reader's feed, newest first. The reader is the user whose statement comes with the call; `username` has to be
+        theirs. A failure is a status with words; its stable name is in the trailing metadata, under `code`.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
