@@ -26,6 +26,8 @@ DEAD_LETTERS: Final = "dead-letters"
 
 #: JetStream drops a repeat by this one.
 DEDUPLICATION_HEADER: Final = "Nats-Msg-Id"
+#: Seconds within which it does.
+DUPLICATE_WINDOW: Final = 600.0
 
 #: Fixed: a user's events must not change their partition while some are on their way.
 PARTITIONS: Final = 16

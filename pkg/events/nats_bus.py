@@ -1,0 +1,409 @@
+"""Events over NATS JetStream.
+
+Streams and consumers are made by ``pkg.events.provisioning`` alone: a service publishes to its own subjects and pulls
+from its own consumers, and may do nothing else. The protocol is that of https://docs.nats.io/reference/reference-protocols
+and of https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-13.md (pull requests).
+
+A connection is never resumed: what the client still held when it broke would be sent after what had to come later, and
+a stream is there for its order. It is replaced by a new one, and whoever was waiting is told to try again.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import random
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from pkg.events.bus import ConsumerSpec, Delivery
+from pkg.events.messages import STREAM, Message, read_message
+from pkg.events.settings import EventSettings, NatsAddress
+from pkg.object_model.errors import TooLarge, Unavailable
+from pkg.runtime.json import decode, encode
+from pkg.runtime.logs import get_logger
+
+#: Messages that may wait for their acknowledgement at once, while publishing.
+WINDOW: Final = 100
+#: Seconds for the server to answer.
+REPLY_TIMEOUT: Final = 5.0
+_CONNECT_TIMEOUT: Final = 2
+#: Seconds; after two of them without an answer the connection is given up.
+_PING_INTERVAL: Final = 5
+#: Seconds between two attempts to connect.
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 3.0
+
+#: Bytes. The server counts them with the body.
+_ROOM_FOR_HEADERS: Final = 4_096
+
+_API: Final = "$JS.API"
+_ACK: Final = b"+ACK"
+_RETRY: Final = b"-NAK"
+_IN_PROGRESS: Final = b"+WPI"
+#: What the server ends a pull request with when it has, or gets, no more.
+_END_OF_PULL: Final = frozenset({"404", "408"})
+_NO_RESPONDERS: Final = "503"
+#: What NATS calls too large a message, beside what the client finds out by itself.
+_MESSAGE_TOO_LARGE: Final = 10054
+
+_log = get_logger(__name__)
+
+
+@asynccontextmanager
+async def connect_nats(settings: EventSettings) -> "AsyncIterator[NatsBus]":
+    """The bus of a service. It is there at once, even while NATS is away, and connects for ever."""
+    async with open_bus(settings.nats, settings.service_name) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def open_bus(address: NatsAddress, client_name: str) -> "AsyncIterator[NatsBus]":
+    bus = NatsBus(address, client_name)
+    keeping = asyncio.create_task(bus.keep_connected(), name="nats connection")
+    try:
+        await bus.wait_connected(_CONNECT_TIMEOUT)
+        yield bus
+    finally:
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+
+
+class NatsBus:
+    """A ``Publisher``, and where subscriptions come from. Made by ``connect_nats``."""
+
+    def __init__(self, address: NatsAddress, client_name: str) -> None:
+        self._address = address
+        self._client_name = client_name
+        self._connection: _Connection | None = None
+        self._connected = asyncio.Event()
+        self._subscribed: dict[str, ConsumerSpec] = {}
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        for window in itertools.batched(messages, WINDOW):
+            await self.connection().publish(window)
+
+    def subscribe(self, spec: ConsumerSpec) -> "NatsSubscription":
+        self._subscribed[spec.name] = spec
+        return NatsSubscription(self, spec)
+
+    async def check(self) -> None:
+        """Returns if events can be told, and those that were subscribed to be heard.
+
+        Raises:
+            Unavailable: NATS is away, or the stream or a consumer is missing (``events_not_provisioned``).
+        """
+        wanted = [f"STREAM.INFO.{STREAM}"]
+        wanted += [f"CONSUMER.INFO.{STREAM}.{name}" for name in self._subscribed]
+        for subject in wanted:
+            await self.ask(subject)
+
+    async def ask(self, subject: str, request: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  # any JSON
+        """What JetStream's own interface answers; a service may ask for what is its own alone.
+
+        Raises:
+            Unavailable: NATS is away or refuses, or there is no such thing (``events_not_provisioned``).
+        """
+        return await self.connection().ask(f"{_API}.{subject}", encode(request) if request else b"")
+
+    def connection(self) -> "_Connection":
+        """
+        Raises:
+            Unavailable: there is none now.
+        """
+        if self._connection is None:
+            raise _away()
+        return self._connection
+
+    async def wait_connected(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._connected.wait(), seconds)
+        return self._connected.is_set()
+
+    async def keep_connected(self) -> None:
+        """Connects, again and again, until cancelled."""
+        pause, told = _FIRST_PAUSE, False
+        while True:
+            connection = _Connection(self._address, self._client_name)
+            try:
+                await connection.open()
+                self._connection, pause, told = connection, _FIRST_PAUSE, False
+                self._connected.set()
+                _log.info("connected to NATS", host=self._address.host, port=self._address.port)
+                await connection.closed.wait()
+                _log.warning("the connection to NATS is lost")
+            except (OSError, ValueError, TimeoutError, nats.errors.Error) as fault:
+                if not told:
+                    told = True
+                    _log.warning("cannot connect to NATS; trying on", reason=f"{type(fault).__name__}: {fault}")
+            finally:
+                self._connection = None
+                self._connected.clear()
+                await connection.close()
+            # Not all at once when a server comes back to many clients.
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # not a secret
+            pause = min(_LONGEST_PAUSE, pause * 2)
+
+
+class NatsSubscription:
+    def __init__(self, bus: NatsBus, spec: ConsumerSpec) -> None:
+        self._bus = bus
+        self._next = f"{_API}.CONSUMER.MSG.NEXT.{STREAM}.{spec.name}"
+
+    async def fetch(self, limit: int, wait: float) -> list[Delivery]:
+        found = await self._pull(limit, 0)
+        if not found and wait > 0:
+            # One alone is waited for: a request for many would go on taking messages after we have returned.
+            found = await self._pull(1, wait)
+            if found and limit > 1:
+                found += await self._pull_more(limit - 1)
+        return [NatsDelivery(self._bus, message) for message in found]
+
+    async def _pull(self, limit: int, wait: float) -> list[Msg]:
+        return await self._bus.connection().pull(self._next, limit, wait)
+
+    async def _pull_more(self, limit: int) -> list[Msg]:
+        try:
+            return await self._pull(limit, 0)
+        except Unavailable:
+            # What we have is handed out; the next to ask will be told.
+            return []
+
+
+class NatsDelivery:
+    def __init__(self, bus: NatsBus, message: Msg) -> None:
+        self._bus = bus
+        self._message = message
+        self.subject: str = message.subject
+        self.headers: Mapping[str, str] = message.headers or {}
+        self.body: bytes = message.data
+        about = message.metadata
+        self.sequence: int = about.sequence.stream
+        self.attempt: int = about.num_delivered
+        self.behind: int = about.num_pending
+
+    @property
+    def message(self) -> Message:
+        return read_message(self.subject, self.headers, self.body)
+
+    async def ack(self) -> None:
+        await self._answer(_ACK)
+
+    async def retry(self, delay: float) -> None:
+        await self._answer(_RETRY + b" " + encode({"delay": int(delay * 1e9)}) if delay > 0 else _RETRY)
+
+    async def extend(self) -> None:
+        await self._answer(_IN_PROGRESS)
+
+    async def _answer(self, word: bytes) -> None:
+        # Over whatever connection there is now: the server knows the delivery by the subject of the answer.
+        await self._bus.connection().send(self._message.reply, word)
+
+
+class _Connection:
+    """One connection, from its opening to its loss. Replies come to one inbox and are told apart by their last word."""
+
+    def __init__(self, address: NatsAddress, client_name: str) -> None:
+        self._address = address
+        self._client_name = client_name
+        self._client = Client()
+        self._inbox = ""
+        self._numbers = itertools.count()
+        self._waiting: dict[str, asyncio.Queue[Msg | None]] = {}
+        self.closed = asyncio.Event()
+
+    async def open(self) -> None:
+        """Raises what the client raises."""
+        address = self._address
+        await self._client.connect(
+            [address.url],
+            user=address.user,
+            password=address.password,
+            name=self._client_name,
+            inbox_prefix=f"_INBOX_{address.user}",
+            allow_reconnect=False,
+            # Attempts of its own would have no end; these are the fewest that it can be told.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=_CONNECT_TIMEOUT,
+            ping_interval=_PING_INTERVAL,
+            error_cb=self._on_error,
+            closed_cb=self._on_closed,
+        )
+        self._inbox = self._client.new_inbox()
+        await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+        # So that nothing is asked for before the inbox is there.
+        await self._client.flush(_CONNECT_TIMEOUT)
+
+    async def close(self) -> None:
+        with contextlib.suppress(OSError, nats.errors.Error):
+            await self._client.close()
+        await self._on_closed()
+
+    async def send(self, subject: str, payload: bytes) -> None:
+        with _bus_errors():
+            await self._client.publish(subject, payload)
+
+    async def publish(self, messages: Iterable[Message]) -> None:
+        """Sends all of them and waits until each is kept.
+
+        Raises:
+            Unavailable: some may not be kept.
+            TooLarge: one is larger than the server takes.
+        """
+        with self._replies() as (inbox, replies):
+            sent = 0
+            for message in messages:
+                if len(message.body) + _ROOM_FOR_HEADERS > self._client.max_payload:
+                    raise _too_large(message)
+                with _bus_errors():
+                    await self._client.publish(message.subject, message.body, reply=inbox, headers=message.headers())
+                sent += 1
+            with _reply_timeout():
+                async with asyncio.timeout(REPLY_TIMEOUT):
+                    for _ in range(sent):
+                        _read_reply(await self._reply(replies))
+
+    async def ask(self, subject: str, request: bytes) -> Any:  # noqa: ANN401  # JSON of any shape
+        with self._replies() as (inbox, replies):
+            with _bus_errors():
+                await self._client.publish(subject, request, reply=inbox)
+            with _reply_timeout():
+                async with asyncio.timeout(REPLY_TIMEOUT):
+                    return _read_reply(await self._reply(replies))
+
+    async def pull(self, subject: str, limit: int, wait: float) -> list[Msg]:
+        """At most ``limit`` messages: those that are there, or with ``wait`` (seconds) those that come."""
+        request: dict[str, object] = {"batch": limit}
+        request |= {"expires": int(wait * 1e9)} if wait > 0 else {"no_wait": True}
+        found: list[Msg] = []
+        with self._replies() as (inbox, replies):
+            with _bus_errors():
+                await self._client.publish(subject, encode(request), reply=inbox)
+            try:
+                with _reply_timeout():
+                    async with asyncio.timeout(wait + REPLY_TIMEOUT):
+                        while len(found) < limit:
+                            message = await self._reply(replies)
+                            if _ends_pull(message):
+                                break
+                            found.append(message)
+            except Unavailable:
+                if not found:
+                    raise
+            except asyncio.CancelledError:
+                await self._give_back([*found, *_drained(replies)])
+                raise
+        return found
+
+    async def _reply(self, replies: "asyncio.Queue[Msg | None]") -> Msg:
+        message = await replies.get()
+        if message is None:
+            raise _away()
+        return message
+
+    @contextmanager
+    def _replies(self) -> "Iterator[tuple[str, asyncio.Queue[Msg | None]]]":
+        word = str(next(self._numbers))
+        replies: asyncio.Queue[Msg | None] = asyncio.Queue()
+        self._waiting[word] = replies
+        try:
+            yield f"{self._inbox}.{word}", replies
+        finally:
+            del self._waiting[word]
+
+    async def _on_reply(self, message: Msg) -> None:
+        replies = self._waiting.get(message.subject.rpartition(".")[2])
+        if replies is not None:
+            replies.put_nowait(message)
+        else:
+            # Nobody waits for it any more. If it is an event, others shall have it at once.
+            await self._give_back([message])
+
+    async def _give_back(self, messages: Iterable[Msg]) -> None:
+        for message in messages:
+            if message.reply.startswith("$JS.ACK."):
+                with contextlib.suppress(Unavailable):
+                    await self.send(message.reply, _RETRY)
+
+    async def _on_error(self, fault: Exception) -> None:
+        # The server's own words, which name a subject at most.
+        _log.warning("NATS reports an error", reason=f"{type(fault).__name__}: {fault}")
+
+    async def _on_closed(self) -> None:
+        self.closed.set()
+        for replies in self._waiting.values():
+            replies.put_nowait(None)
+
+
+def _read_reply(message: Msg) -> Any:  # noqa: ANN401  # JSON of any shape
+    if _status(message) == _NO_RESPONDERS:
+        raise _not_provisioned()
+    answer = decode(message.data)
+    if "error" not in answer:
+        return answer
+    error = answer["error"]
+    if error.get("err_code") == _MESSAGE_TOO_LARGE:
+        raise TooLarge("an event is larger than its stream takes", code="event_too_large")
+    if error.get("code") == 404:
+        raise _not_provisioned()
+    raise Unavailable(f"NATS refuses: {error.get('description')}", code="bus_refuses", retry_after=1)
+
+
+def _ends_pull(message: Msg) -> bool:
+    status = _status(message)
+    if status is None:
+        return False
+    if status in _END_OF_PULL:
+        return True
+    if status == _NO_RESPONDERS:
+        raise _not_provisioned()
+    raise Unavailable(f"NATS refuses to deliver (status {status})", code="bus_refuses", retry_after=1)
+
+
+def _status(message: Msg) -> str | None:
+    return (message.headers or {}).get("Status")
+
+
+def _drained(replies: "asyncio.Queue[Msg | None]") -> Iterator[Msg]:
+    while not replies.empty():
+        message = replies.get_nowait()
+        if message is not None:
+            yield message
+
+
+@contextmanager
+def _bus_errors() -> Iterator[None]:
+    try:
+        yield
+    except nats.errors.MaxPayloadError:
+        raise TooLarge("an event is larger than NATS takes", code="event_too_large") from None
+    except (OSError, nats.errors.Error):
+        raise _away() from None
+
+
+@contextmanager
+def _reply_timeout() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise Unavailable("NATS does not answer; try again shortly", code="bus_unavailable", retry_after=1) from None
+
+
+def _away() -> Unavailable:
+    return Unavailable("NATS cannot be reached; try again shortly", code="bus_unavailable", retry_after=1)
+
+
+def _not_provisioned() -> Unavailable:
+    return Unavailable(
+        "the stream or the consumer is missing; run cmd/provision.py", code="events_not_provisioned", retry_after=5
+    )
+
+
+def _too_large(message: Message) -> TooLarge:
+    return TooLarge(f"the event {message.id} is larger than NATS takes", code="event_too_large")
