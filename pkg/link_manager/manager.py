@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from tempfile import SpooledTemporaryFile
@@ -11,15 +11,26 @@ from typing import IO, Any, Final
 
 from pkg.link_manager.bookmark_file import write_bookmark, write_head, write_tail
 from pkg.link_manager.imports import (
-    UNSTORABLE,
     MAX_DESCRIPTION_LENGTH,
     MAX_TITLE_LENGTH,
+    UNSTORABLE,
     make_report,
     merge_into_saved,
     read_plan,
 )
 from pkg.link_manager.regex import parse_regex
-from pkg.link_manager.store import AnsweredBeforeError, Audience, LinkQuery, LinkStore, Once, Place
+from pkg.link_manager.store import (
+    AnsweredBeforeError,
+    Audience,
+    Candidate,
+    ImportNews,
+    ImportOutcome,
+    LinkQuery,
+    LinkStore,
+    Once,
+    Place,
+    WaitingLink,
+)
 from pkg.link_manager.tags import MAX_TAGS, merge_tags, parse_tags, remove_tags, tag_key, too_many_tags
 from pkg.link_manager.urls import parse_url
 from pkg.link_manager.words import parse_search
@@ -34,6 +45,7 @@ from pkg.object_model.errors import (
     TooLarge,
     Unavailable,
 )
+from pkg.object_model.events import LinkCheckedEvent, LinkEvent, LinkEventType
 from pkg.object_model.interfaces import SocialGraphManager, UserDirectory
 from pkg.object_model.paging import check_page_limit, decode_page_token, encode_page_token
 from pkg.object_model.types import (
@@ -65,6 +77,12 @@ MAX_IDEMPOTENCY_KEY_LENGTH: Final = 255
 #: For so long a repeat gets the first answer.
 ANSWER_LIFETIME: Final = timedelta(hours=24)
 
+#: A link without a verdict is asked for again after so long.
+ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
+#: Links that are asked for again in one transaction, and the transactions of one sweep.
+ASK_AGAIN_BATCH: Final = 500
+ASK_AGAIN_BATCHES: Final = 20
+
 #: Files read at once; each may take a hundred megabytes of memory.
 _IMPORTS_AT_ONCE: Final = 2
 #: Bytes of a file that are kept in memory; the rest goes to disk.
@@ -75,7 +93,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-class LinkManager(interfaces.LinkManager):
+class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
     def __init__(
         self,
         store: LinkStore,
@@ -205,14 +223,15 @@ class LinkManager(interfaces.LinkManager):
             visibility=request.visibility or Visibility.PUBLIC,
             version=0,
         )
+        event = self._tell(LinkEventType.ADDED, owner, link, now)
         if not request.idempotency_key:
-            return await self._store.add_link(owner.user_id, url.key, link, self._max_links)
+            return await self._store.add_link(owner.user_id, url.key, link, self._max_links, event)
         fingerprint = _digest("add", url.text, link.title, link.description, link.visibility, *link.tags)
         once = _promise(request.idempotency_key, fingerprint, now, link_to_wire)
         answer = await self._store.recall_answer(owner.user_id, once)
         if answer is None:
             try:
-                return await self._store.add_link(owner.user_id, url.key, link, self._max_links, once)
+                return await self._store.add_link(owner.user_id, url.key, link, self._max_links, event, once)
             except (AnsweredBeforeError, Conflict):
                 # The same request may have come twice at once.
                 answer = await self._store.recall_answer(owner.user_id, once)
@@ -253,14 +272,22 @@ class LinkManager(interfaces.LinkManager):
             now = max(self._clock.now(), link.updated_at)
             return replace(changed, updated_at=now, version=link.version + 1)
 
-        changed = await self._store.change_link(owner.user_id, url.key, change)
+        def tell(changed: Link) -> LinkEvent:
+            return self._tell(LinkEventType.UPDATED, owner, changed, changed.updated_at)
+
+        changed = await self._store.change_link(owner.user_id, url.key, change, tell)
         if changed is None:
             raise NotFound("there is no such link; add it first", code="link_not_found")
         return changed
 
     async def delete_link(self, actor: Actor | None, username: str, url: str) -> bool:
         owner = _check_owner(actor, username)
-        return await self._store.delete_link(owner.user_id, parse_url(url).key)
+
+        def tell(deleted: Link) -> LinkEvent:
+            now = max(self._clock.now(), deleted.updated_at)
+            return self._tell(LinkEventType.DELETED, owner, deleted, now)
+
+        return await self._store.delete_link(owner.user_id, parse_url(url).key, tell)
 
     async def import_links(
         self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
@@ -292,6 +319,7 @@ class LinkManager(interfaces.LinkManager):
                 plan.candidates,
                 self._max_links,
                 lambda saved, candidate: merge_into_saved(saved, candidate, now),
+                self._news_of_import(owner, plan.candidates, now),
                 once,
             )
         except AnsweredBeforeError:
@@ -300,6 +328,97 @@ class LinkManager(interfaces.LinkManager):
                 raise Unavailable("the same import runs already; try again", code="try_again", retry_after=1) from None
             return import_report_from_wire(json.loads(answer))
         return make_report(import_id, plan, outcomes)
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    def _tell(
+        self, event_type: LinkEventType, owner: Actor, link: Link, now: datetime, *, bulk: bool = False
+    ) -> LinkEvent:
+        return LinkEvent(
+            id=self._ids.new_id(),
+            type=event_type,
+            user_id=owner.user_id,
+            username=owner.name,
+            timestamp=now,
+            url=link.url,
+            link_id=link.id,
+            version=link.version,
+            title=link.title,
+            description=link.description,
+            tags=link.tags,
+            status=link.status,
+            visibility=link.visibility,
+            bulk=bulk,
+        )
+
+    def _news_of_import(self, owner: Actor, candidates: Sequence[Candidate], now: datetime) -> ImportNews:
+        def tell(outcome: ImportOutcome, link: Link) -> LinkEvent:
+            event_type = LinkEventType.ADDED if outcome is ImportOutcome.IMPORTED else LinkEventType.UPDATED
+            return self._tell(event_type, owner, link, now, bulk=True)
+
+        def sum_up(outcomes: Sequence[ImportOutcome]) -> LinkEvent | None:
+            """Of what others may see of it."""
+            seen = [
+                candidate.link.visibility
+                for candidate, outcome in zip(candidates, outcomes, strict=True)
+                if outcome is ImportOutcome.IMPORTED and candidate.link.visibility is not Visibility.PRIVATE
+            ]
+            if not seen:
+                return None
+            return LinkEvent(
+                id=self._ids.new_id(),
+                type=LinkEventType.IMPORTED,
+                user_id=owner.user_id,
+                username=owner.name,
+                timestamp=now,
+                visibility=Visibility.PUBLIC if Visibility.PUBLIC in seen else Visibility.FOLLOWERS,
+                count=len(seen),
+            )
+
+        return ImportNews(now, tell, sum_up)
+
+    # --- checks -------------------------------------------------------------------------------------------------------
+
+    async def on_link_checked(self, event: LinkCheckedEvent) -> None:
+        """Keeps the verdict, if the link is there and nothing newer is known of it.
+
+        Raises:
+            InvalidArgument: its URL is none that can be saved.
+        """
+        url = parse_url(event.url)
+        if event.status is LinkStatus.PENDING:
+            # Who could not tell takes away nothing that was known.
+            return
+        # One from the future would stand for ever.
+        checked_at = min(event.checked_at, self._clock.now())
+        await self._store.keep_verdict(event.user_id, url.key, event.status, checked_at)
+
+    async def ask_again(self) -> int:
+        """Asks once more for a check of links that wait for their verdict too long; of how many.
+
+        Each of them is asked for at most once in ASK_AGAIN_AFTER, whoever else sweeps.
+        """
+        asked = 0
+        async with self._store.sweep_alone() as alone:
+            for _ in range(ASK_AGAIN_BATCHES if alone else 0):
+                now = self._clock.now()
+                waiting = await self._store.find_waiting(now - ASK_AGAIN_AFTER, ASK_AGAIN_BATCH)
+                asked += await self._ask_again(waiting, now)
+                if len(waiting) < ASK_AGAIN_BATCH:
+                    break
+        return asked
+
+    async def _ask_again(self, waiting: Sequence[WaitingLink], now: datetime) -> int:
+        if not waiting:
+            return 0
+        names = await self._users.find_names({link.user_id for link in waiting})
+
+        def tell(user_id: int, link: Link) -> LinkEvent | None:
+            if user_id not in names:
+                return None
+            return self._tell(LinkEventType.ADDED, Actor(user_id, names[user_id]), link, now, bulk=True)
+
+        return await self._store.ask_again(waiting, now - ASK_AGAIN_AFTER, now, tell)
 
 
 def _check_owner(actor: Actor | None, username: str) -> Actor:

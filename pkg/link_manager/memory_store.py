@@ -4,7 +4,8 @@ Nothing in it awaits, so that every method is atomic.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -13,18 +14,21 @@ from pkg.link_manager.store import (
     Audience,
     Candidate,
     FoundLink,
+    ImportNews,
     ImportOutcome,
     LinkQuery,
     LinkStore,
     Once,
     Place,
+    WaitingLink,
     idempotency_key_reused,
     link_exists,
     link_limit_reached,
 )
 from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import index_words, score
-from pkg.object_model.types import Link, TagCount
+from pkg.object_model.events import Event, LinkEvent
+from pkg.object_model.types import Link, LinkStatus, TagCount
 
 
 @dataclass(slots=True)
@@ -34,6 +38,9 @@ class _Shelf:
     links: dict[bytes, Link] = field(default_factory=dict)
     #: Of deleted links as well.
     versions: dict[bytes, int] = field(default_factory=dict)
+    checked: dict[bytes, datetime] = field(default_factory=dict)
+    #: When a check was asked for.
+    asked: dict[bytes, datetime] = field(default_factory=dict)
     #: By key of the tag, as first written.
     tags: dict[str, str] = field(default_factory=dict)
     answers: dict[bytes, tuple[bytes, datetime, str]] = field(default_factory=dict)
@@ -44,6 +51,25 @@ class _Shelf:
         for tag in link.tags:
             self.tags.setdefault(tag_key(tag), tag)
 
+    def add(self, url_key: bytes, link: Link, now: datetime) -> Link:
+        added = replace(link, version=self.versions.get(url_key, 0) + 1)
+        self.put(url_key, added)
+        self.asked[url_key] = now
+        return added
+
+    def remove(self, url_key: bytes) -> None:
+        self.versions[url_key] = self.links.pop(url_key).version + 1
+        self.asked.pop(url_key)
+        self.checked.pop(url_key, None)
+        self.forget_unused_tags()
+
+    def waiting(self, asked_before: datetime) -> list[tuple[bytes, Link]]:
+        return [
+            (url_key, link)
+            for url_key, link in self.links.items()
+            if link.status is LinkStatus.PENDING and self.asked[url_key] < asked_before
+        ]
+
     def forget_unused_tags(self) -> None:
         used = {tag_key(tag) for link in self.links.values() for tag in link.tags}
         self.tags = {key: tag for key, tag in self.tags.items() if key in used}
@@ -53,8 +79,11 @@ class _Shelf:
 
 
 class MemoryLinkStore(LinkStore):
-    def __init__(self) -> None:
+    def __init__(self, events: list[Event] | None = None) -> None:
+        #: What was told, in order.
+        self.events: list[Event] = [] if events is None else events
         self._shelves: dict[int, _Shelf] = defaultdict(_Shelf)
+        self._sweeping = False
 
     async def find_links(self, query: LinkQuery) -> list[FoundLink]:
         found = [
@@ -89,7 +118,7 @@ class MemoryLinkStore(LinkStore):
         return sum(1 for _ in self._shelves[user_id].seen_by(audience))
 
     async def add_link(
-        self, user_id: int, url_key: bytes, link: Link, max_links: int, once: Once | None = None
+        self, user_id: int, url_key: bytes, link: Link, max_links: int, event: LinkEvent, once: Once | None = None
     ) -> Link:
         shelf = self._shelves[user_id]
         _check_not_answered(shelf, once)
@@ -97,26 +126,35 @@ class MemoryLinkStore(LinkStore):
             raise link_exists()
         if len(shelf.links) >= max_links:
             raise link_limit_reached(max_links)
-        added = replace(link, version=shelf.versions.get(url_key, 0) + 1)
-        shelf.put(url_key, added)
+        added = shelf.add(url_key, link, event.timestamp)
         _keep_answer(shelf, once, added)
+        self.events.append(replace(event, version=added.version))
         return added
 
-    async def change_link(self, user_id: int, url_key: bytes, change: Callable[[Link], Link]) -> Link | None:
+    async def change_link(
+        self, user_id: int, url_key: bytes, change: Callable[[Link], Link], tell: Callable[[Link], LinkEvent]
+    ) -> Link | None:
         shelf = self._shelves[user_id]
         link = shelf.links.get(url_key)
         if link is None:
             return None
         changed = change(link)
-        shelf.put(url_key, changed)
-        shelf.forget_unused_tags()
+        if changed != link:
+            event = tell(changed)
+            shelf.put(url_key, changed)
+            shelf.forget_unused_tags()
+            self.events.append(event)
         return changed
 
-    async def delete_link(self, user_id: int, url_key: bytes) -> bool:
+    async def delete_link(self, user_id: int, url_key: bytes, tell: Callable[[Link], LinkEvent]) -> bool:
         shelf = self._shelves[user_id]
-        deleted = shelf.links.pop(url_key, None) is not None
-        shelf.forget_unused_tags()
-        return deleted
+        link = shelf.links.get(url_key)
+        if link is None:
+            return False
+        event = tell(replace(link, version=link.version + 1))
+        shelf.remove(url_key)
+        self.events.append(event)
+        return True
 
     async def import_links(
         self,
@@ -124,13 +162,71 @@ class MemoryLinkStore(LinkStore):
         candidates: Sequence[Candidate],
         max_links: int,
         merge: Callable[[Link, Link], Link],
+        news: ImportNews,
         once: Once | None = None,
     ) -> list[ImportOutcome]:
         shelf = self._shelves[user_id]
         _check_not_answered(shelf, once)
-        outcomes = [_import(shelf, candidate, max_links, merge) for candidate in candidates]
+        outcomes = []
+        for candidate in candidates:
+            outcome = _import(shelf, candidate, max_links, merge, news.now)
+            if outcome in (ImportOutcome.IMPORTED, ImportOutcome.MERGED):
+                self.events.append(news.of_link(outcome, shelf.links[candidate.url_key]))
+            outcomes.append(outcome)
+        if summary := news.of_all(outcomes):
+            self.events.append(summary)
         _keep_answer(shelf, once, outcomes)
         return outcomes
+
+    # --- checks -------------------------------------------------------------------------------------------------------
+
+    async def keep_verdict(self, user_id: int, url_key: bytes, status: LinkStatus, checked_at: datetime) -> bool:
+        shelf = self._shelves[user_id]
+        link = shelf.links.get(url_key)
+        known = shelf.checked.get(url_key)
+        if link is None or (known is not None and known >= checked_at):
+            return False
+        shelf.checked[url_key] = checked_at
+        shelf.links[url_key] = replace(link, status=status)
+        return True
+
+    @asynccontextmanager
+    async def sweep_alone(self) -> AsyncIterator[bool]:
+        if self._sweeping:
+            yield False
+            return
+        self._sweeping = True
+        try:
+            yield True
+        finally:
+            self._sweeping = False
+
+    async def find_waiting(self, asked_before: datetime, limit: int) -> list[WaitingLink]:
+        waiting = sorted(
+            (shelf.asked[url_key], user_id, link.id)
+            for user_id, shelf in self._shelves.items()
+            for url_key, link in shelf.waiting(asked_before)
+        )
+        return [WaitingLink(user_id, link_id) for _, user_id, link_id in waiting[:limit]]
+
+    async def ask_again(
+        self,
+        waiting: Sequence[WaitingLink],
+        asked_before: datetime,
+        now: datetime,
+        tell: Callable[[int, Link], LinkEvent | None],
+    ) -> int:
+        told: list[LinkEvent] = []
+        wanted = set(waiting)
+        for user_id in {link.user_id for link in waiting}:
+            shelf = self._shelves[user_id]
+            for url_key, link in shelf.waiting(asked_before):
+                if (user_id, link.id) in wanted:
+                    shelf.asked[url_key] = now
+                    if event := tell(user_id, link):
+                        told.append(event)
+        self.events += told
+        return len(told)
 
     async def recall_answer(self, user_id: int, once: Once) -> str | None:
         kept = self._shelves[user_id].answers.get(once.key)
@@ -142,7 +238,9 @@ class MemoryLinkStore(LinkStore):
         return answer
 
 
-def _import(shelf: _Shelf, candidate: Candidate, max_links: int, merge: Callable[[Link, Link], Link]) -> ImportOutcome:
+def _import(
+    shelf: _Shelf, candidate: Candidate, max_links: int, merge: Callable[[Link, Link], Link], now: datetime
+) -> ImportOutcome:
     present = shelf.links.get(candidate.url_key)
     if present is not None:
         merged = merge(present, candidate.link)
@@ -152,7 +250,7 @@ def _import(shelf: _Shelf, candidate: Candidate, max_links: int, merge: Callable
         return ImportOutcome.MERGED
     if len(shelf.links) >= max_links:
         return ImportOutcome.LIMIT_REACHED
-    shelf.put(candidate.url_key, replace(candidate.link, version=shelf.versions.get(candidate.url_key, 0) + 1))
+    shelf.add(candidate.url_key, candidate.link, now)
     return ImportOutcome.IMPORTED
 
 

@@ -2,11 +2,13 @@
 
 What a user writes is put in order by the lock on their row of ``link_counts``, taken first by every change: counts
 are exact without counting, and no two changes can wait for each other in a circle. Saving a link, the change that
-people make all the time, is one statement.
+people make all the time, is one statement. What is told of a change is a row of the outbox, written with it and under
+the same lock, so that one user's events are in the order of their changes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -15,15 +17,18 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from pkg.events.outbox import insert_events, outbox_row
 from pkg.link_manager.store import (
     AnsweredBeforeError,
     Audience,
     Candidate,
     FoundLink,
+    ImportNews,
     ImportOutcome,
     LinkQuery,
     LinkStore,
     Once,
+    WaitingLink,
     idempotency_key_reused,
     link_exists,
     link_limit_reached,
@@ -31,6 +36,7 @@ from pkg.link_manager.store import (
 from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import SCORES, index_words
 from pkg.object_model.errors import Unavailable
+from pkg.object_model.events import LinkEvent
 from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
 from pkg.runtime.postgres import database_errors
 
@@ -72,6 +78,7 @@ ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
 RETURNING public + followers + private"""
 
 # The upsert of the version sees what was committed while it waited for the lock; a SELECT in its place would not.
+# The event's body is JSON, in which the quotes of every text are escaped: what is replaced there is the field.
 _ADD: Final = f"""
 WITH counted AS (
     INSERT INTO link_counts AS c (user_id, public, followers, private)
@@ -88,9 +95,9 @@ WITH counted AS (
     ON CONFLICT (user_id, url_key) DO UPDATE SET version = v.version + 1
     RETURNING version
 ), added AS (
-    INSERT INTO links (user_id, {_COLUMNS}, url_key, words)
+    INSERT INTO links (user_id, {_COLUMNS}, url_key, words, check_asked_at)
     SELECT $1, $2::bigint, $3::text, $4::text, $5::text, $6::int, $7, $8::text[], version, $9::timestamptz,
-        $10::timestamptz, $12::bytea, $11::text::tsvector
+        $10::timestamptz, $12::bytea, $11::text::tsvector, $22::timestamptz
     FROM versioned
     RETURNING version
 ), tagged AS (
@@ -104,8 +111,13 @@ WITH counted AS (
         public = c.public + excluded.public,
         followers = c.followers + excluded.followers,
         private = c.private + excluded.private
+), told AS (
+    INSERT INTO outbox (partition, id, type, subject, body, traceparent, request_id, created_at)
+    SELECT $15::smallint, $16::bigint, $17::text, $18::text,
+        replace($19::text, '"Version":0,', '"Version":' || version || ','), $20::text, $21::text, $22
+    FROM added
 )
-SELECT version FROM added"""
+SELECT version, pg_notify('outbox', $15::text) FROM added"""
 
 _ADD_MANY: Final = f"""
 WITH given AS (
@@ -119,10 +131,11 @@ WITH given AS (
     ON CONFLICT (user_id, url_key) DO UPDATE SET version = v.version + 1
     RETURNING url_key, version
 )
-INSERT INTO links (user_id, {_COLUMNS}, url_key, words)
+INSERT INTO links (user_id, {_COLUMNS}, url_key, words, check_asked_at)
 SELECT $1, id, url, title, description, status, visibility, string_to_array(tags, ','), version, created_at, updated_at,
-    url_key, words::tsvector
-FROM given JOIN versioned USING (url_key)"""
+    url_key, words::tsvector, $13
+FROM given JOIN versioned USING (url_key)
+RETURNING url_key, version"""
 
 _CHANGE_MANY: Final = """
 UPDATE links AS l SET title = g.title, description = g.description, tags = string_to_array(g.tags, ','),
@@ -162,6 +175,29 @@ _FIND_ONE: Final = f"SELECT {_COLUMNS} FROM links WHERE user_id = $1 AND url_key
 _FIND_MANY: Final = f"SELECT url_key, {_COLUMNS} FROM links WHERE user_id = $1 AND url_key = ANY($2::bytea[])"
 _DELETE: Final = f"DELETE FROM links WHERE user_id = $1 AND url_key = $2 RETURNING {_COLUMNS}"
 _KEEP_VERSION: Final = "UPDATE link_versions SET version = $3 WHERE user_id = $1 AND url_key = $2"
+
+_KEEP_VERDICT: Final = """
+UPDATE links SET status = $3, checked_at = $4
+WHERE user_id = $1 AND url_key = $2 AND (checked_at IS NULL OR checked_at < $4)
+RETURNING true"""
+
+#: Any number, the same in all processes of the link service; the database has no other use of it.
+_SWEEP_LOCK: Final = 5_021_978
+_SWEEP_ALONE: Final = "SELECT pg_try_advisory_lock($1)"
+# The one question that is about the links of all users; it has an index of its own.
+_FIND_WAITING: Final = """
+SELECT user_id, id FROM links WHERE status = 0 AND check_asked_at < $1 ORDER BY check_asked_at LIMIT $2"""
+# A row that somebody is changing is left for the next time: who sweeps waits for nobody, so nobody is waited for in a
+# circle.
+_ASK_AGAIN: Final = f"""
+WITH free AS (
+    SELECT user_id, id FROM links JOIN unnest($1::bigint[], $2::bigint[]) AS g(user_id, id) USING (user_id, id)
+    WHERE status = 0 AND check_asked_at < $3
+    FOR UPDATE OF links SKIP LOCKED
+)
+UPDATE links SET check_asked_at = $4 FROM free
+WHERE links.user_id = free.user_id AND links.id = free.id
+RETURNING links.user_id, {", ".join(f"links.{name}" for name in _NAMES)}"""
 
 _RECALL: Final = "SELECT fingerprint, answer FROM answers WHERE user_id = $1 AND key = $2 AND created_at >= $3"
 _KEEP_ANSWER: Final = """
@@ -217,10 +253,11 @@ class SqlLinkStore(LinkStore):
     # --- changing -----------------------------------------------------------------------------------------------------
 
     async def add_link(
-        self, user_id: int, url_key: bytes, link: Link, max_links: int, once: Once | None = None
+        self, user_id: int, url_key: bytes, link: Link, max_links: int, event: LinkEvent, once: Once | None = None
     ) -> Link:
         keys = [tag_key(tag) for tag in link.tags]
-        values = (*_link_values(link), _search_vector(link), url_key, keys, max_links)
+        told = outbox_row(replace(event, version=0))
+        values = (*_link_values(link), _search_vector(link), url_key, keys, max_links, *told)
         with database_errors():
             try:
                 if once is None:
@@ -245,7 +282,9 @@ class SqlLinkStore(LinkStore):
                 await _keep_answer(connection, user_id, once, once.encode(replace(link, version=version)))
         return version
 
-    async def change_link(self, user_id: int, url_key: bytes, change: Callable[[Link], Link]) -> Link | None:
+    async def change_link(
+        self, user_id: int, url_key: bytes, change: Callable[[Link], Link], tell: Callable[[Link], LinkEvent]
+    ) -> Link | None:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(_LOCK, user_id)
@@ -256,9 +295,10 @@ class SqlLinkStore(LinkStore):
                 changed = change(link)
                 if changed != link:
                     await _write_changes(connection, user_id, [(link, changed)])
+                    await insert_events(connection, [tell(changed)])
                 return changed
 
-    async def delete_link(self, user_id: int, url_key: bytes) -> bool:
+    async def delete_link(self, user_id: int, url_key: bytes, tell: Callable[[Link], LinkEvent]) -> bool:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(_LOCK, user_id)
@@ -266,9 +306,10 @@ class SqlLinkStore(LinkStore):
                 if row is None:
                     return False
                 link = _read_link(row)
-                await connection.execute(_KEEP_VERSION, user_id, url_key, link.version)
+                await connection.execute(_KEEP_VERSION, user_id, url_key, link.version + 1)
                 await _untag(connection, user_id, link, link.tags)
                 await _count(connection, user_id, {link.visibility: -1})
+                await insert_events(connection, [tell(replace(link, version=link.version + 1))])
                 return True
 
     async def import_links(
@@ -277,6 +318,7 @@ class SqlLinkStore(LinkStore):
         candidates: Sequence[Candidate],
         max_links: int,
         merge: Callable[[Link, Link], Link],
+        news: ImportNews,
         once: Once | None = None,
     ) -> list[ImportOutcome]:
         outcomes: list[ImportOutcome] = []
@@ -284,12 +326,49 @@ class SqlLinkStore(LinkStore):
             async with self._pool.acquire() as connection, connection.transaction():
                 room = max_links - await connection.fetchval(_LOCK, user_id)
                 for batch in batched(candidates, _BATCH):
-                    done = await _import_batch(connection, user_id, batch, room, merge)
+                    done = await _import_batch(connection, user_id, batch, room, merge, news)
                     room -= done.count(ImportOutcome.IMPORTED)
                     outcomes += done
+                if summary := news.of_all(outcomes):
+                    await insert_events(connection, [summary])
                 if once is not None:
                     await _keep_answer(connection, user_id, once, once.encode(outcomes))
         return outcomes
+
+    # --- checks -------------------------------------------------------------------------------------------------------
+
+    async def keep_verdict(self, user_id: int, url_key: bytes, status: LinkStatus, checked_at: datetime) -> bool:
+        with database_errors():
+            kept = await self._pool.fetchval(_KEEP_VERDICT, user_id, url_key, _STATUS_NUMBERS[status], checked_at)
+        return kept is not None
+
+    @asynccontextmanager
+    async def sweep_alone(self) -> AsyncIterator[bool]:
+        with database_errors():
+            async with self._pool.acquire() as connection:
+                # A connection that goes back to the pool loses its locks, whatever happened.
+                yield bool(await connection.fetchval(_SWEEP_ALONE, _SWEEP_LOCK))
+
+    async def find_waiting(self, asked_before: datetime, limit: int) -> list[WaitingLink]:
+        with database_errors():
+            rows = await self._pool.fetch(_FIND_WAITING, asked_before, limit)
+        return [WaitingLink(*row) for row in rows]
+
+    async def ask_again(
+        self,
+        waiting: Sequence[WaitingLink],
+        asked_before: datetime,
+        now: datetime,
+        tell: Callable[[int, Link], LinkEvent | None],
+    ) -> int:
+        if not waiting:
+            return 0
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                rows = await connection.fetch(_ASK_AGAIN, *_columns(waiting), asked_before, now)
+                told = [event for row in rows if (event := tell(row["user_id"], _read_link(row)))]
+                await insert_events(connection, told)
+        return len(told)
 
     async def recall_answer(self, user_id: int, once: Once) -> str | None:
         with database_errors():
@@ -310,12 +389,14 @@ async def _import_batch(
     batch: Sequence[Candidate],
     room: int,
     merge: Callable[[Link, Link], Link],
+    news: ImportNews,
 ) -> list[ImportOutcome]:
     rows = await connection.fetch(_FIND_MANY, user_id, [candidate.url_key for candidate in batch])
     saved = {row["url_key"]: _read_link(row) for row in rows}
     outcomes = []
     added: list[Candidate] = []
     changes: list[tuple[Link, Link]] = []
+    changed: dict[bytes, Link] = {}
     for candidate in batch:
         present = saved.get(candidate.url_key)
         if present is None:
@@ -326,26 +407,37 @@ async def _import_batch(
                 outcomes.append(ImportOutcome.LIMIT_REACHED)
         elif (merged := merge(present, candidate.link)) != present:
             changes.append((present, merged))
+            changed[candidate.url_key] = merged
             outcomes.append(ImportOutcome.MERGED)
         else:
             outcomes.append(ImportOutcome.UNCHANGED)
     if added:
-        await _add_links(connection, user_id, added)
+        changed |= await _add_links(connection, user_id, added, news.now)
     if changes:
         await _write_changes(connection, user_id, changes)
+    told = [
+        news.of_link(outcome, changed[candidate.url_key])
+        for candidate, outcome in zip(batch, outcomes, strict=True)
+        if candidate.url_key in changed
+    ]
+    await insert_events(connection, told)
     return outcomes
 
 
-async def _add_links(connection: _Connection, user_id: int, added: Sequence[Candidate]) -> None:
+async def _add_links(
+    connection: _Connection, user_id: int, added: Sequence[Candidate], now: datetime
+) -> dict[bytes, Link]:
+    """The links by key of their URL, with their versions."""
     links = [candidate.link for candidate in added]
     rows = [
         (*values[:6], ",".join(values[6]), *values[7:], _search_vector(candidate.link), candidate.url_key)
         for candidate in added
         for values in (_link_values(candidate.link),)
     ]
-    await connection.execute(_ADD_MANY, user_id, *_columns(rows))
+    versions = dict(map(tuple, await connection.fetch(_ADD_MANY, user_id, *_columns(rows), now)))
     await _tag(connection, user_id, [(link, link.tags) for link in links])
     await _count(connection, user_id, Counter(link.visibility for link in links))
+    return {candidate.url_key: replace(candidate.link, version=versions[candidate.url_key]) for candidate in added}
 
 
 async def _write_changes(connection: _Connection, user_id: int, changes: Sequence[tuple[Link, Link]]) -> None:

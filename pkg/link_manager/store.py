@@ -1,6 +1,10 @@
-"""What the link manager needs of a store. Rules are the manager's; a store keeps, finds and counts."""
+"""What the link manager needs of a store. Rules are the manager's; a store keeps, finds and counts.
+
+What is told of a change, the manager says as well; a store keeps it together with the change, or neither.
+"""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -8,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pkg.link_manager.regex import RegexFilter
 from pkg.object_model.errors import Conflict
+from pkg.object_model.events import LinkEvent
 from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
 
 
@@ -90,6 +95,24 @@ class ImportOutcome(StrEnum):
     LIMIT_REACHED = "link_limit_reached"
 
 
+@dataclass(frozen=True, slots=True)
+class ImportNews:
+    """What is told of an import."""
+
+    now: datetime
+    #: Of each link that is new or was merged into, as it is then.
+    of_link: Callable[[ImportOutcome, Link], LinkEvent]
+    #: Of them all, after them; None for nothing.
+    of_all: Callable[[Sequence[ImportOutcome]], LinkEvent | None]
+
+
+class WaitingLink(NamedTuple):
+    """One that has no verdict yet."""
+
+    user_id: int
+    link_id: int
+
+
 class LinkStore(Protocol):
     """Every method is one transaction."""
 
@@ -107,19 +130,25 @@ class LinkStore(Protocol):
     async def count_links(self, user_id: int, audience: Audience) -> int: ...
 
     async def add_link(
-        self, user_id: int, url_key: bytes, link: Link, max_links: int, once: Once | None = None
+        self, user_id: int, url_key: bytes, link: Link, max_links: int, event: LinkEvent, once: Once | None = None
     ) -> Link:
-        """``link`` with its version.
+        """``link`` with its version. ``event`` is told with the same.
 
         Raises:
             Conflict: it is there already (``link_exists``); there are ``max_links`` already (``link_limit_reached``).
             AnsweredBeforeError: ``once`` was kept before; nothing is added.
         """
 
-    async def change_link(self, user_id: int, url_key: bytes, change: Callable[[Link], Link]) -> Link | None:
-        """The link after ``change``; None if there is none. What ``change`` raises changes nothing."""
+    async def change_link(
+        self, user_id: int, url_key: bytes, change: Callable[[Link], Link], tell: Callable[[Link], LinkEvent]
+    ) -> Link | None:
+        """The link after ``change``; None if there is none. What ``change`` raises changes nothing.
 
-    async def delete_link(self, user_id: int, url_key: bytes) -> bool: ...
+        ``tell`` is asked only if something has changed.
+        """
+
+    async def delete_link(self, user_id: int, url_key: bytes, tell: Callable[[Link], LinkEvent]) -> bool:
+        """Whether there was one. ``tell`` gets it as it was last, with the version that its end takes."""
 
     async def import_links(
         self,
@@ -127,6 +156,7 @@ class LinkStore(Protocol):
         candidates: Sequence[Candidate],
         max_links: int,
         merge: Callable[[Link, Link], Link],
+        news: ImportNews,
         once: Once | None = None,
     ) -> list[ImportOutcome]:
         """Adds those that are new, as long as there is room; ``merge(present, candidate)`` says what becomes of others.
@@ -135,6 +165,30 @@ class LinkStore(Protocol):
 
         Raises:
             AnsweredBeforeError: ``once`` was kept before; nothing is added.
+        """
+
+    async def keep_verdict(self, user_id: int, url_key: bytes, status: LinkStatus, checked_at: datetime) -> bool:
+        """Whether anything changed: there is such a link, and none of its checks was at that time or later.
+
+        Neither the version nor the time of the last update moves, and nothing is told.
+        """
+
+    def sweep_alone(self) -> AbstractAsyncContextManager[bool]:
+        """Whether the block may sweep: nobody else does, in any process, until it ends."""
+
+    async def find_waiting(self, asked_before: datetime, limit: int) -> list[WaitingLink]:
+        """Pending links of all users for which a check was last asked before then, those that wait longest first."""
+
+    async def ask_again(
+        self,
+        waiting: Sequence[WaitingLink],
+        asked_before: datetime,
+        now: datetime,
+        tell: Callable[[int, Link], LinkEvent | None],
+    ) -> int:
+        """Notes, for those that wait still, that a check was asked ``now``, and tells it; how many events.
+
+        ``tell`` gets the user's id and the link; where it gives None, the time is noted and nothing told.
         """
 
     async def recall_answer(self, user_id: int, once: Once) -> str | None:

@@ -1,12 +1,17 @@
 """What only a store with transactions can promise, and what its schema allows."""
 
+import asyncio
+from dataclasses import replace
+
 import asyncpg
 import pytest
 
+from pkg.events.messages import partition_of
 from pkg.link_manager.sql_store import SqlLinkStore
 from pkg.object_model.errors import Conflict
 from pkg.object_model.types import Link
-from tests.contract.link_store.links import NO_LIMIT, add, candidate, ids, key, make_link
+from pkg.runtime.context import RequestContext, use_context
+from tests.contract.link_store.links import NO_LIMIT, add, candidate, delete, ids, make_link, take_in, update
 
 
 async def test_an_import_that_fails_in_the_middle_changes_nothing(link_pool: asyncpg.Pool, user_id: int) -> None:
@@ -19,7 +24,7 @@ async def test_an_import_that_fails_in_the_middle_changes_nothing(link_pool: asy
     # The last is in another batch than the first.
     candidates = [candidate(make_link(number)) for number in range(2, 700)] + [candidate(make_link(1))]
     with pytest.raises(Conflict, match="no"):
-        await store.import_links(user_id, candidates, NO_LIMIT, fail)
+        await take_in(store, user_id, candidates, NO_LIMIT, fail)
     assert await ids(store, user_id) == [1]
 
 
@@ -27,7 +32,7 @@ async def test_counts_are_those_of_the_rows(link_pool: asyncpg.Pool, user_id: in
     """Whatever the suite did before: what is kept is what a count would find."""
     store = SqlLinkStore(link_pool)
     await add(store, user_id, make_link(1, tags=("a",)))
-    await store.delete_link(user_id, key("https://1.example/"))
+    await delete(store, user_id, "https://1.example/")
     by_visibility = ", ".join(f"count(*) FILTER (WHERE visibility = {number})" for number in range(3))
     for kept, counted in (
         (
@@ -49,11 +54,64 @@ async def test_pages_of_every_audience_walk_an_index(link_pool: asyncpg.Pool, us
     for sees in ("true", "visibility <= 1", "visibility = 0"):
         plan = await _plan(
             link_pool,
-            f"SELECT id FROM links WHERE user_id = {user_id} AND {sees}"  # noqa: S608  # numbers and words of ours
+            f"SELECT id FROM links WHERE user_id = {user_id} AND {sees}"
             " AND (created_at, id) < (now(), 5) ORDER BY created_at DESC, id DESC LIMIT 21",
         )
         assert "Index" in plan, plan
         assert "Sort" not in plan, plan
+
+
+async def test_the_sweep_reads_an_index_of_its_own(link_pool: asyncpg.Pool) -> None:
+    """The one question across users: it may read no link but those that wait."""
+    plan = await _plan(
+        link_pool,
+        "SELECT user_id, id FROM links WHERE status = 0 AND check_asked_at < now() ORDER BY check_asked_at LIMIT 500",
+    )
+    assert "links_waiting" in plan, plan
+    assert "Sort" not in plan, plan
+    assert "Filter" not in plan, plan
+
+
+async def test_an_event_says_which_request_caused_it(link_pool: asyncpg.Pool, user_id: int) -> None:
+    store = SqlLinkStore(link_pool)
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with use_context(RequestContext("request-1", trace)):
+        await add(store, user_id, make_link(1))
+        await update(store, user_id, "https://1.example/", lambda link: replace(link, title="x", version=2))
+    rows = await link_pool.fetch(
+        "SELECT type, subject, partition, traceparent, request_id, created_at, published_at FROM outbox"
+        " WHERE (body::jsonb ->> 'UserId')::bigint = $1 ORDER BY position",
+        user_id,
+    )
+    partition = partition_of(user_id)
+    told_at = make_link(1).updated_at
+    assert [tuple(row) for row in rows] == [
+        (name, f"link-events.{partition}", partition, trace, "request-1", told_at, None)
+        for name in ("link.added", "link.updated")
+    ]
+
+
+async def test_the_relay_is_woken_by_every_kind_of_change(link_pool: asyncpg.Pool, user_id: int) -> None:
+    store = SqlLinkStore(link_pool)
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    async with link_pool.acquire() as connection:
+
+        def hear(*notice: object) -> None:
+            heard.put_nowait(str(notice[-1]))
+
+        await connection.add_listener("outbox", hear)
+        try:
+            for change in (
+                lambda: add(store, user_id, make_link(1)),
+                lambda: update(store, user_id, "https://1.example/", lambda link: replace(link, title="x", version=2)),
+                lambda: delete(store, user_id, "https://1.example/"),
+                lambda: take_in(store, user_id, [candidate(make_link(2))], NO_LIMIT, lambda link, _: link),
+            ):
+                await change()
+                async with asyncio.timeout(10):
+                    assert await heard.get() == str(partition_of(user_id))
+        finally:
+            await connection.remove_listener("outbox", hear)
 
 
 async def _plan(pool: asyncpg.Pool, statement: str) -> str:
