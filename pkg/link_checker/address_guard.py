@@ -1,0 +1,110 @@
+"""Where a check may go. Users choose the URLs, and we connect from inside: without a guard, anybody could use us to
+reach what only we can reach (see docs/adr/014).
+
+The guard stands where the connection is made, on the very address that it is made to. What a name resolved to a
+moment earlier, or what an earlier URL of a redirect was, says nothing about that.
+"""
+
+import ipaddress
+import socket
+from typing import Any, Final
+
+type IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: A host as a URL names it, in lower case, and a port.
+type HostPort = tuple[str, int]
+#: As ``socket.getaddrinfo`` gives it: family, type, protocol, canonical name, address.
+type AddressInfo = tuple[Any, ...]
+
+PUBLIC_PORTS: Final = frozenset({80, 443, 8080, 8443})
+MAX_ALLOWED: Final = 100
+
+#: What is not out there (IANA's special-purpose registry, RFC 6890), and what clouds put into the public space.
+_CLOSED_IPV4: Final = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8",  # this network
+            "10.0.0.0/8",  # private
+            "100.64.0.0/10",  # carrier-grade NAT; metadata of some clouds
+            "127.0.0.0/8",  # loopback
+            "168.63.129.16/32",  # the host agent of Azure
+            "169.254.0.0/16",  # link-local; metadata of most clouds
+            "172.16.0.0/12",  # private
+            "192.0.0.0/24",  # protocol assignments
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # 6to4 relays
+            "192.168.0.0/16",  # private
+            "198.18.0.0/15",  # benchmarks
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, and broadcast
+        ),
+    )
+)
+#: Global unicast: all that is handed out to the world. Loopback, link-local, unique local and multicast are outside.
+_OPEN_IPV6: Final = ipaddress.IPv6Network("2000::/3")
+_CLOSED_IPV6: Final = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "2001::/23",  # protocol assignments; Teredo, which leads to an IPv4 address
+            "2001:db8::/32",  # documentation
+            "2002::/16",  # 6to4, which leads to an IPv4 address
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+#: Where a network has IPv6 only, the public IPv4 addresses are seen under this prefix (RFC 6052).
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class AddressRefused(OSError):
+    """An address, a port or a name that a check may not go to. An OSError, as all that keeps a socket from opening."""
+
+    def __init__(self) -> None:
+        super().__init__("the link checker may not go there")
+
+
+def is_public(address: IpAddress) -> bool:
+    """Whether everybody can reach it. An IPv4 address in IPv6 clothes is judged as what it is."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _CLOSED_IPV4)
+    if address.ipv4_mapped is not None:
+        return is_public(address.ipv4_mapped)
+    if address in _NAT64:
+        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return address in _OPEN_IPV6 and not any(address in network for network in _CLOSED_IPV6)
+
+
+def open_guarded_socket(info: AddressInfo) -> socket.socket:
+    """A socket for exactly this address; what connects it takes the same ``info``.
+
+    Raises:
+        AddressRefused: the address is not public, or the port none of the web's.
+    """
+    family, kind, protocol, _, destination = info
+    host, port = destination[:2]
+    if port not in PUBLIC_PORTS or not is_public(ipaddress.ip_address(host)):
+        raise AddressRefused
+    return socket.socket(family, kind, protocol)
+
+
+def parse_allowed(text: str) -> frozenset[HostPort]:
+    """``host:port`` pairs, separated by commas, that a check may go to whatever they are: the operator's own.
+
+    Raises:
+        ValueError: one of them is none, or there are too many.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if len(entries) > MAX_ALLOWED:
+        raise ValueError(f"has more than {MAX_ALLOWED} entries")
+    return frozenset(map(_parse_host_port, entries))
+
+
+def _parse_host_port(entry: str) -> HostPort:
+    host, _, port = entry.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65_535 or "/" in host:
+        raise ValueError(f"{entry!r} is not host:port")
+    return host.lower(), int(port)
