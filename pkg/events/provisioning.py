@@ -1,7 +1,7 @@
 """The streams and consumers of JetStream, as an operator would make them: repeatable, with rights that services lack.
 
-One stream has all events; another has those that could not be worked on. Both keep what was read until it is too old, so
-that it can be looked at; what is lost with NATS is in the outbox (docs/adr/010).
+One stream has all events; another has those that could not be worked on. Both keep what was read until it is too old,
+so that it can be looked at; what is lost with NATS is in the outbox (docs/adr/010).
 """
 
 from collections.abc import Mapping
