@@ -1,4 +1,4 @@
-"""What all tests share: a Postgres of the run's own, with a migrated database for each service."""
+"""What all tests share: a Postgres with a migrated database for each service, and a NATS, both of the run's own."""
 
 import subprocess
 import time
@@ -10,6 +10,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from pkg.events.nats_bus import open_bus
+from pkg.events.provisioning import provision_events
+from pkg.local_stack.nats_server import ADMINISTRATOR, NatsServer
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.postgres_server import PostgresServer, can_connect
 from pkg.local_stack.program import launch_command
@@ -64,6 +67,53 @@ def running_postgres(folder: Path) -> Iterator[TestPostgres]:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestPostgres]:
     with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@dataclass
+class TestNats:
+    """A server with the streams and consumers of provisioning; it can be stopped and started again."""
+
+    __test__ = False
+
+    server: NatsServer
+    log: Path
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = self.server.program()
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(launch_command(program), stdout=output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START_DEADLINE
+        while not self.server.greets():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"NATS did not start:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
+
+@asynccontextmanager
+async def running_nats(folder: Path) -> AsyncIterator[TestNats]:
+    server = NatsServer(folder, PortChooser().choose(0), SecretStore(folder / "secrets"))
+    server.initialise()
+    nats = TestNats(server, folder / "nats.log")
+    try:
+        nats.start()
+        async with open_bus(server.address(ADMINISTRATOR), "tests") as bus:
+            await provision_events(bus)
+        yield nats
+    finally:
+        nats.stop()
+
+
+@pytest.fixture(scope="session")
+async def nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestNats]:
+    async with running_nats(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
 

@@ -86,7 +86,7 @@ class Relay:
                 with database_errors():
                     async with self._pool.acquire() as connection:
                         await self._work(connection)
-            except Unavailable as error:
+            except DelinkciousError as error:
                 self._note_failure(error)
             except Exception as error:  # noqa: BLE001  # events wait, and somebody has to go on trying
                 RELAY_FAILURES.labels(self._source, "unexpected").inc()
@@ -100,6 +100,7 @@ class Relay:
         reader = OutboxReader(connection, self._source)
         await reader.join()
         await connection.add_listener(CHANNEL, self._wake)
+        self._pause = _FIRST_PAUSE
         try:
             loop = asyncio.get_running_loop()
             next_look = next_measure = next_removal = 0.0
@@ -110,9 +111,8 @@ class Relay:
                     next_look = loop.time() + self._poll
                 more = await self._publish_batch(reader)
                 if loop.time() >= next_removal:
-                    full = (
-                        await reader.remove_published(self._clock.now() - self._retention, REMOVE_BATCH) >= REMOVE_BATCH
-                    )
+                    old = self._clock.now() - self._retention
+                    full = await reader.remove_published(old, REMOVE_BATCH) == REMOVE_BATCH
                     next_removal = loop.time() + (0.0 if full else _REMOVE_INTERVAL)
                 if loop.time() >= next_measure:
                     await self._measure(reader)
@@ -121,7 +121,7 @@ class Relay:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._woken.wait(), max(0.0, next_look - loop.time()))
         finally:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await connection.remove_listener(CHANNEL, self._wake)
 
     def _wake(self, _connection: object, _process: int, _channel: str, payload: object) -> None:

@@ -3,37 +3,44 @@
 import asyncio
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pkg.events.consumers import CONSUMERS
+from pkg.events.messages import DEAD_LETTERS, LINK_CHECK_EVENTS, LINK_EVENTS, SOCIAL_GRAPH_EVENTS, STREAM
+from pkg.events.settings import NatsAddress
 from pkg.local_stack.binaries import nats_binary
 from pkg.local_stack.ports import LOOPBACK
 from pkg.local_stack.program import Program
 from pkg.local_stack.secret_store import SecretStore, write_private
+from pkg.runtime.access import LINK_CHECKER, LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER
 
-USUAL_PORT: Final = 4222
 ADMINISTRATOR: Final = "administrator"
+
+#: What each service tells.
+_TELLS: Final[Mapping[str, Sequence[str]]] = {
+    LINK_MANAGER: [f"{LINK_EVENTS}.>"],
+    SOCIAL_GRAPH_MANAGER: [f"{SOCIAL_GRAPH_EVENTS}.>"],
+    LINK_CHECKER: [LINK_CHECK_EVENTS],
+    NEWS_MANAGER: [],
+}
+
+
+def _permissions(service: str) -> dict[str, list[str]]:
+    publish = [*_TELLS[service], f"$JS.API.STREAM.INFO.{STREAM}"]
+    for consumer in CONSUMERS:
+        if consumer.service == service:
+            place = f"{STREAM}.{consumer.name}"
+            publish += [f"$JS.API.CONSUMER.INFO.{place}", f"$JS.API.CONSUMER.MSG.NEXT.{place}", f"$JS.ACK.{place}.>"]
+            publish.append(f"{DEAD_LETTERS}.{consumer.name}")
+    return {"publish": publish, "subscribe": [f"_INBOX_{service}.>"]}
+
 
 #: What each user may publish and subscribe to. Replies come to inboxes named after the user, which nobody else reads.
 PERMISSIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     ADMINISTRATOR: {"publish": ">", "subscribe": ">"},
-    "link-manager": {
-        "publish": ["link-events.>", "$JS.API.STREAM.INFO.*"],
-        "subscribe": ["_INBOX_link-manager.>"],
-    },
-    "social-graph-manager": {
-        "publish": ["social-graph-events.>", "$JS.API.STREAM.INFO.*"],
-        "subscribe": ["_INBOX_social-graph-manager.>"],
-    },
-    "news-manager": {
-        "publish": ["$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.>", "$JS.ACK.>", "dead-letters.>"],
-        "subscribe": ["_INBOX_news-manager.>"],
-    },
-    "link-checker": {
-        "publish": ["link-check-events", "$JS.API.CONSUMER.>", "$JS.ACK.>", "dead-letters.>"],
-        "subscribe": ["_INBOX_link-checker.>"],
-    },
+    **{service: _permissions(service) for service in _TELLS},
 }
 
 
@@ -49,6 +56,9 @@ class NatsServer:
 
     def password_file(self, user: str) -> Path:
         return self._store.path(f"nats.{user}")
+
+    def address(self, user: str) -> NatsAddress:
+        return NatsAddress(LOOPBACK, self._port, user, self._store.get(f"nats.{user}"))
 
     def initialise(self) -> None:
         """Writes the server's configuration."""
@@ -85,7 +95,10 @@ class NatsServer:
         )
 
     async def is_ready(self) -> bool:
-        return await asyncio.to_thread(says, self._port, b"", b"INFO ")
+        return await asyncio.to_thread(self.greets)
+
+    def greets(self) -> bool:
+        return says(self._port, b"", b"INFO ")
 
 
 def says(port: int, greeting: bytes, expected: bytes) -> bool:
