@@ -1,0 +1,149 @@
+"""News in the memory of one process. Nothing here waits, so each method is one step for everybody else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pkg.news_manager.store import (
+    FOLLOW_MEMORY,
+    LEAVING,
+    LIFETIME,
+    MAX_FEED_LENGTH,
+    Entry,
+    FollowOrder,
+    NewsStore,
+    Saved,
+)
+from pkg.object_model.clock import Clock
+
+
+@dataclass(slots=True)
+class _Kept[T]:
+    value: T
+    until: datetime
+
+
+class _Expiring[KeyT, T]:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: dict[KeyT, _Kept[T]] = {}
+
+    def get(self, key: KeyT) -> T | None:
+        kept = self._kept.get(key)
+        if kept is not None and kept.until <= self._clock.now():
+            del self._kept[key]
+            return None
+        return kept.value if kept is not None else None
+
+    def put(self, key: KeyT, value: T, lifetime: timedelta) -> None:
+        self._kept[key] = _Kept(value, self._clock.now() + lifetime)
+
+    def pop(self, key: KeyT) -> None:
+        self._kept.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _LinkEntry:
+    #: Twice the version, and one less for what an event of this version may replace.
+    rank: int
+    #: None: the link has ended.
+    entry_id: int | None
+
+
+@dataclass(slots=True)
+class _Feed:
+    #: Newest first.
+    ids: list[int] = field(default_factory=list)
+
+
+class MemoryNewsStore(NewsStore):
+    def __init__(self, clock: Clock, *, max_length: int = MAX_FEED_LENGTH, lifetime: timedelta = LIFETIME) -> None:
+        self._max_length = max_length
+        self._lifetime = lifetime
+        self._entries: _Expiring[int, Entry] = _Expiring(clock)
+        #: By author and link.
+        self._links: _Expiring[tuple[int, int], _LinkEntry] = _Expiring(clock)
+        self._feeds: _Expiring[int, _Feed] = _Expiring(clock)
+        #: By follower and author.
+        self._follows: _Expiring[tuple[int, int], FollowOrder] = _Expiring(clock)
+        self._left: _Expiring[tuple[int, int], bool] = _Expiring(clock)
+
+    async def save_entry(self, entry: Entry) -> Saved:
+        link = entry.author_id, entry.link_id
+        rank = 2 * entry.event.version
+        known = self._links.get(link)
+        if known is not None and known.rank >= rank:
+            return Saved(known.entry_id == entry.id, None)
+        self._put(entry, rank)
+        if known is None or known.entry_id is None or known.entry_id == entry.id:
+            return Saved(True, None)
+        self._entries.pop(known.entry_id)
+        return Saved(True, known.entry_id)
+
+    async def add_entry(self, entry: Entry) -> None:
+        self._entries.put(entry.id, entry, self._lifetime)
+
+    async def remove_entry(self, author_id: int, link_id: int, version: int) -> int | None:
+        known = self._links.get((author_id, link_id))
+        if known is not None and known.rank > 2 * version:
+            return None
+        self._links.put((author_id, link_id), _LinkEntry(2 * version, None), self._lifetime)
+        if known is None or known.entry_id is None:
+            return None
+        self._entries.pop(known.entry_id)
+        return known.entry_id
+
+    async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int]:
+        found = []
+        for entry in entries:
+            known = self._links.get((entry.author_id, entry.link_id))
+            if known is None:
+                self._put(entry, 2 * entry.event.version - 1)
+                found.append(entry.id)
+            elif known.entry_id is not None:
+                found.append(known.entry_id)
+        return found
+
+    async def push(
+        self, author_id: int, entry_ids: Sequence[int], replaced: Sequence[int], follower_ids: Sequence[int]
+    ) -> None:
+        for follower_id in follower_ids:
+            if not self._left.get((follower_id, author_id)):
+                self._change(follower_id, add=entry_ids, remove=replaced)
+
+    async def set_following(self, follower_id: int, author_id: int, order: FollowOrder, following: bool) -> bool:
+        pair = follower_id, author_id
+        known = self._follows.get(pair)
+        if known is not None and known > order:
+            return False
+        self._follows.put(pair, order, FOLLOW_MEMORY)
+        if following:
+            self._left.pop(pair)
+        else:
+            self._left.put(pair, True, LEAVING)
+        return True
+
+    async def merge(self, follower_id: int, author_id: int, order: FollowOrder, entry_ids: Sequence[int]) -> None:
+        if self._follows.get((follower_id, author_id)) == order and entry_ids:
+            self._change(follower_id, add=entry_ids)
+
+    async def drop_author(self, follower_id: int, author_id: int, order: FollowOrder) -> None:
+        feed = self._feeds.get(follower_id)
+        if feed is None or self._follows.get((follower_id, author_id)) != order:
+            return
+        entries = [self._entries.get(entry_id) for entry_id in feed.ids]
+        feed.ids = [entry.id for entry in entries if entry is not None and entry.author_id != author_id]
+
+    async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
+        feed = self._feeds.get(reader_id) or _Feed()
+        entries = (self._entries.get(entry_id) for entry_id in feed.ids if after is None or entry_id < after)
+        return [entry for entry in entries if entry is not None][:limit]
+
+    def _put(self, entry: Entry, rank: int) -> None:
+        self._links.put((entry.author_id, entry.link_id), _LinkEntry(rank, entry.id), self._lifetime)
+        self._entries.put(entry.id, entry, self._lifetime)
+
+    def _change(self, reader_id: int, *, add: Sequence[int], remove: Sequence[int] = ()) -> None:
+        feed = self._feeds.get(reader_id) or _Feed()
+        feed.ids = sorted({*feed.ids, *add}.difference(remove), reverse=True)[: self._max_length]
+        self._feeds.put(reader_id, feed, self._lifetime)

@@ -1,0 +1,505 @@
+"""News in Valkey, or anything else that speaks Redis's protocol (see docs/adr/012).
+
+::
+
+    feed:{b}:<user>                   list of entry ids, newest first      b: the reader's group
+    news:entry:{b}:<entry>            an entry, as JSON                    b: its author's
+    news:link:{b}:<author>:<link>     <rank>:<entry id, or nothing>        b: the author's
+    news:follow:{b}:<user>:<author>   the newest order known of the two    b: the user's
+    news:left:{b}:<author>            hash of those who left lately        b: theirs
+
+Keys of one command or script share the tag in braces, and so a slot: the store can be a cluster.
+"""
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import batched
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from pkg.news_manager.entry_ids import group_of_entry, group_of_user
+from pkg.news_manager.store import (
+    FOLLOW_MEMORY,
+    LEAVING,
+    LIFETIME,
+    MAX_FEED_LENGTH,
+    Entry,
+    FollowOrder,
+    NewsStore,
+    Saved,
+)
+from pkg.object_model.errors import Unavailable
+from pkg.object_model.wire import news_event_from_wire, news_event_to_wire
+from pkg.runtime.json import decode, encode
+
+#: Feeds that one script changes: while it runs, nobody else is served.
+FEEDS_AT_ONCE: Final = 500
+
+_MAX_CONNECTIONS: Final = 32
+#: Seconds: for an answer, for a connection, for a free one of the pool.
+_SOCKET_TIMEOUT: Final = 3.0
+_CONNECT_TIMEOUT: Final = 1.0
+_POOL_TIMEOUT: Final = 2.0
+#: Ids that a reader asks for when the first ones were not enough.
+_READ_ON: Final = 100
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+type Call = tuple[Sequence[str], Sequence[Any]]
+
+
+class _Script:
+    def __init__(self, *parts: str) -> None:
+        self.source = "\n".join(parts)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+# --- scripts about entries: all keys are the author's -----------------------------------------------------------------
+
+_LINK: Final = """
+local function read_link(key)
+    local known = redis.call('GET', key)
+    if not known then return 0, '' end
+    local rank, id = string.match(known, '^(%d+):(%d*)$')
+    return tonumber(rank), id
+end
+"""
+
+#: link, new entry; rank, id, entry, lifetime, prefix of entries -> current?, id of the entry that ended
+_SAVE: Final = _Script(
+    _LINK,
+    """
+local rank, id = read_link(KEYS[1])
+if rank >= tonumber(ARGV[1]) then
+    return {id == ARGV[2] and 1 or 0, ''}
+end
+redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[4])
+if id ~= '' then redis.call('DEL', ARGV[5] .. id) end
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+return {1, id == ARGV[2] and '' or id}
+""",
+)
+
+#: link; rank, lifetime, prefix of entries -> id of the entry that ended
+_REMOVE: Final = _Script(
+    _LINK,
+    """
+local rank, id = read_link(KEYS[1])
+if rank > tonumber(ARGV[1]) then return '' end
+redis.call('SET', KEYS[1], ARGV[1] .. ':', 'PX', ARGV[2])
+if id ~= '' then redis.call('DEL', ARGV[3] .. id) end
+return id
+""",
+)
+
+#: link...; lifetime, prefix of entries, (rank, id, entry)... -> an id, or nothing, for each
+_FIND_OR_SAVE: Final = _Script(
+    _LINK,
+    """
+local found = {}
+for i, key in ipairs(KEYS) do
+    local rank, id, entry = ARGV[3 * i], ARGV[3 * i + 1], ARGV[3 * i + 2]
+    local known_rank, known_id = read_link(key)
+    if known_rank == 0 then
+        redis.call('SET', key, rank .. ':' .. id, 'PX', ARGV[1])
+        redis.call('SET', ARGV[2] .. id, entry, 'PX', ARGV[1])
+        found[i] = id
+    else
+        found[i] = known_id
+    end
+end
+return found
+""",
+)
+
+# --- scripts about feeds: all keys are the readers' -------------------------------------------------------------------
+
+_FEED: Final = """
+-- Ids have more bits than a number of Lua's, so they are compared as text.
+local function is_older(a, b)
+    if #a ~= #b then return #a < #b end
+    return a < b
+end
+
+local function write(feed, ids)
+    redis.call('DEL', feed)
+    for first = 1, #ids, 500 do
+        redis.call('RPUSH', feed, unpack(ids, first, math.min(first + 499, #ids)))
+    end
+end
+
+-- Two lists, newest first, become one, each id once.
+local function merge(feed, new, cap)
+    local old, all, i, j = redis.call('LRANGE', feed, 0, -1), {}, 1, 1
+    while #all < cap and (i <= #old or j <= #new) do
+        if j > #new or (i <= #old and not is_older(old[i], new[j])) then
+            if old[i] == new[j] then j = j + 1 end
+            all[#all + 1] = old[i]
+            i = i + 1
+        else
+            all[#all + 1] = new[j]
+            j = j + 1
+        end
+    end
+    write(feed, all)
+end
+
+-- Ids newest first, almost always newer than all that is there.
+local function insert(feed, ids, cap)
+    local head = redis.call('LINDEX', feed, 0)
+    if not head or is_older(head, ids[#ids]) then
+        local length
+        for i = #ids, 1, -1 do length = redis.call('LPUSH', feed, ids[i]) end
+        if length > cap then redis.call('LTRIM', feed, 0, cap - 1) end
+    elseif #ids > 1 or head ~= ids[1] then
+        merge(feed, ids, cap)
+    end
+end
+
+-- Not with every change: it costs as much as the change itself.
+local function extend(feed, lifetime)
+    if redis.call('PTTL', feed) < lifetime - lifetime / 30 then
+        redis.call('PEXPIRE', feed, lifetime)
+    end
+end
+"""
+
+#: left, feed...; cap, lifetime, number of new ids, new ids (newest first), replaced ids
+_PUSH: Final = _Script(
+    _FEED,
+    """
+local cap, lifetime, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local ids = {unpack(ARGV, 4, 3 + count)}
+local anyone_left = redis.call('EXISTS', KEYS[1]) == 1
+for i = 2, #KEYS do
+    local feed = KEYS[i]
+    if not (anyone_left and redis.call('HEXISTS', KEYS[1], string.match(feed, '%d+$')) == 1) then
+        for j = 4 + count, #ARGV do
+            -- Mostly near the head. Further down it stays, and is skipped by readers.
+            if redis.call('LPOS', feed, ARGV[j], 'MAXLEN', 128) then redis.call('LREM', feed, 1, ARGV[j]) end
+        end
+        if count > 0 then
+            insert(feed, ids, cap)
+            extend(feed, lifetime)
+        end
+    end
+end
+""",
+)
+
+#: follow, left; order, its lifetime, following?, follower, lifetime of left -> newest?
+_SET_FOLLOWING: Final = _Script("""
+local known = redis.call('GET', KEYS[1])
+if known and known > ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if ARGV[3] == '1' then
+    redis.call('HDEL', KEYS[2], ARGV[4])
+else
+    redis.call('HSET', KEYS[2], ARGV[4], 1)
+    redis.call('PEXPIRE', KEYS[2], ARGV[5])
+end
+return 1
+""")
+
+#: follow, feed; order, cap, lifetime, ids (newest first)
+_MERGE: Final = _Script(
+    _FEED,
+    """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
+insert(KEYS[2], {unpack(ARGV, 4)}, tonumber(ARGV[2]))
+extend(KEYS[2], tonumber(ARGV[3]))
+""",
+)
+
+#: follow, feed; order, lifetime, ids
+_DROP: Final = _Script(
+    _FEED,
+    """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
+local gone, left = {}, {}
+for i = 3, #ARGV do gone[ARGV[i]] = true end
+for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+    if not gone[id] then left[#left + 1] = id end
+end
+write(KEYS[2], left)
+if #left > 0 then extend(KEYS[2], tonumber(ARGV[2])) end
+""",
+)
+
+#: feed; id, count -> the ids behind it, whether or not it is still there
+_READ_BEHIND: Final = _Script(
+    _FEED,
+    """
+local place = redis.call('LPOS', KEYS[1], ARGV[1])
+local first = place and place + 1
+if not first then
+    local ids = redis.call('LRANGE', KEYS[1], 0, -1)
+    first = 0
+    while first < #ids and not is_older(ids[first + 1], ARGV[1]) do first = first + 1 end
+end
+return redis.call('LRANGE', KEYS[1], first, first + ARGV[2] - 1)
+""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+
+
+def connect_redis(address: RedisAddress) -> Redis:
+    """Connects at its first use: a service whose store is away starts, and says that it is not ready."""
+    pool = BlockingConnectionPool(
+        host=address.host,
+        port=address.port,
+        username=address.user,
+        password=address.password,
+        max_connections=_MAX_CONNECTIONS,
+        timeout=_POOL_TIMEOUT,
+        socket_timeout=_SOCKET_TIMEOUT,
+        socket_connect_timeout=_CONNECT_TIMEOUT,
+        # Once, for a connection that the server has closed meanwhile. Everything here may be repeated.
+        retry=Retry(NoBackoff(), 1),
+        health_check_interval=30,
+    )
+    return Redis.from_pool(pool)
+
+
+class RedisNewsStore(NewsStore):
+    def __init__(self, redis: Redis, *, max_length: int = MAX_FEED_LENGTH, lifetime: timedelta = LIFETIME) -> None:
+        self._redis = redis
+        self._max_length = max_length
+        self._lifetime = lifetime // _MILLISECOND
+
+    async def check(self) -> None:
+        """Raises Unavailable."""
+        with store_errors():
+            await self._ask("PING")
+
+    # --- entries ------------------------------------------------------------------------------------------------------
+
+    async def save_entry(self, entry: Entry) -> Saved:
+        group = group_of_user(entry.author_id)
+        current, replaced = await self._run(
+            _SAVE,
+            (_link_key(entry.author_id, entry.link_id), _entry_key(entry.id)),
+            (2 * entry.event.version, entry.id, _write_entry(entry), self._lifetime, _entry_prefix(group)),
+        )
+        return Saved(current == 1, int(replaced) if replaced else None)
+
+    async def add_entry(self, entry: Entry) -> None:
+        with store_errors():
+            await self._redis.set(_entry_key(entry.id), _write_entry(entry), px=self._lifetime)
+
+    async def remove_entry(self, author_id: int, link_id: int, version: int) -> int | None:
+        prefix = _entry_prefix(group_of_user(author_id))
+        ended = await self._run(_REMOVE, (_link_key(author_id, link_id),), (2 * version, self._lifetime, prefix))
+        return int(ended) if ended else None
+
+    async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int]:
+        if not entries:
+            return []
+        keys = [_link_key(entry.author_id, entry.link_id) for entry in entries]
+        arguments: list[Any] = [self._lifetime, _entry_prefix(group_of_user(entries[0].author_id))]
+        for entry in entries:
+            arguments += [2 * entry.event.version - 1, entry.id, _write_entry(entry)]
+        return [int(found) for found in await self._run(_FIND_OR_SAVE, keys, arguments) if found]
+
+    # --- feeds --------------------------------------------------------------------------------------------------------
+
+    async def push(
+        self, author_id: int, entry_ids: Sequence[int], replaced: Sequence[int], follower_ids: Sequence[int]
+    ) -> None:
+        newest_first = sorted(entry_ids, reverse=True)
+        arguments = (self._max_length, self._lifetime, len(newest_first), *newest_first, *replaced)
+        by_group: defaultdict[int, list[int]] = defaultdict(list)
+        for follower_id in follower_ids:
+            by_group[group_of_user(follower_id)].append(follower_id)
+        calls: list[Call] = [
+            ((_left_key(group, author_id), *(f"feed:{{{group}}}:{follower_id}" for follower_id in some)), arguments)
+            for group, members in by_group.items()
+            for some in batched(members, FEEDS_AT_ONCE)
+        ]
+        if calls:
+            await self._run_all(_PUSH, calls)
+
+    async def set_following(self, follower_id: int, author_id: int, order: FollowOrder, following: bool) -> bool:
+        newest = await self._run(
+            _SET_FOLLOWING,
+            (_follow_key(follower_id, author_id), _left_key(group_of_user(follower_id), author_id)),
+            (
+                _write_order(order),
+                FOLLOW_MEMORY // _MILLISECOND,
+                int(following),
+                follower_id,
+                LEAVING // _MILLISECOND,
+            ),
+        )
+        return bool(newest == 1)
+
+    async def merge(self, follower_id: int, author_id: int, order: FollowOrder, entry_ids: Sequence[int]) -> None:
+        if not entry_ids:
+            return
+        await self._run(
+            _MERGE,
+            (_follow_key(follower_id, author_id), _feed_key(follower_id)),
+            (_write_order(order), self._max_length, self._lifetime, *sorted(entry_ids, reverse=True)),
+        )
+
+    async def drop_author(self, follower_id: int, author_id: int, order: FollowOrder) -> None:
+        group = group_of_user(author_id)
+        ids = [entry_id for entry_id in await self._ids(follower_id, None, 0) if group_of_entry(entry_id) == group]
+        entries = await self._entries(ids)
+        of_author = [entry_id for entry_id, entry in entries.items() if entry.author_id == author_id]
+        if not of_author:
+            return
+        await self._run(
+            _DROP,
+            (_follow_key(follower_id, author_id), _feed_key(follower_id)),
+            (_write_order(order), self._lifetime, *of_author),
+        )
+
+    async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
+        read: list[Entry] = []
+        wanted = limit
+        while True:
+            ids = await self._ids(reader_id, after, wanted)
+            found = await self._entries(ids)
+            read += (found[entry_id] for entry_id in ids if entry_id in found)
+            if len(found) < len(ids):
+                await self._forget(reader_id, [entry_id for entry_id in ids if entry_id not in found])
+            if len(read) >= limit or len(ids) < wanted:
+                return read[:limit]
+            after = ids[-1]
+            wanted = max(limit - len(read), _READ_ON)
+
+    async def _ids(self, reader_id: int, after: int | None, count: int) -> list[int]:
+        """At most ``count``; all for 0."""
+        feed = _feed_key(reader_id)
+        if after is not None:
+            return [int(found) for found in await self._run(_READ_BEHIND, (feed,), (after, count))]
+        with store_errors():
+            return [int(found) for found in await self._ask("LRANGE", feed, 0, count - 1)]
+
+    async def _entries(self, entry_ids: Iterable[int]) -> dict[int, Entry]:
+        """Those that there still are, by id."""
+        by_group: defaultdict[int, list[int]] = defaultdict(list)
+        for entry_id in entry_ids:
+            by_group[group_of_entry(entry_id)].append(entry_id)
+        if not by_group:
+            return {}
+        with store_errors():
+            if len(by_group) == 1:
+                ((_, ids),) = by_group.items()
+                replies = [await self._redis.mget([_entry_key(entry_id) for entry_id in ids])]
+            else:
+                pipeline = self._redis.pipeline(transaction=False)
+                for ids in by_group.values():
+                    pipeline.mget([_entry_key(entry_id) for entry_id in ids])
+                replies = await pipeline.execute()
+        return {
+            entry_id: _read_entry(content)
+            for ids, reply in zip(by_group.values(), replies, strict=True)
+            for entry_id, content in zip(ids, reply, strict=True)
+            if content is not None
+        }
+
+    async def _forget(self, reader_id: int, entry_ids: Sequence[int]) -> None:
+        """Takes out of a feed what is no more, so that it is skipped once only and takes no room."""
+        with store_errors():
+            pipeline = self._redis.pipeline(transaction=False)
+            for entry_id in entry_ids:
+                pipeline.lrem(_feed_key(reader_id), 1, str(entry_id))
+            await pipeline.execute()
+
+    # --- scripts ------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, *command: Any) -> Any:  # noqa: ANN401  # replies are of any shape
+        return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]  # it has no types
+
+    async def _run(self, script: _Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401  # a script's reply is of any shape
+        with store_errors():
+            try:
+                return await self._ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            except NoScriptError:
+                return await self._ask("EVAL", script.source, len(keys), *keys, *arguments)
+
+    async def _run_all(self, script: _Script, calls: Sequence[Call]) -> None:
+        with store_errors():
+            pipeline = self._redis.pipeline(transaction=False)
+            try:
+                for keys, arguments in calls:
+                    pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+                await pipeline.execute()
+            except NoScriptError:
+                # Loading it first would leave a gap in which a restart forgets it again.
+                for keys, arguments in calls:
+                    await self._ask("EVAL", script.source, len(keys), *keys, *arguments)
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Faults of the store as ours.
+
+    Raises:
+        Unavailable: it is away, too slow or full; the same call may succeed later.
+    """
+    try:
+        yield
+    except (RedisError, OSError, asyncio.IncompleteReadError) as fault:
+        what = "does not answer in time" if isinstance(fault, RedisTimeoutError) else "cannot be used now"
+        raise Unavailable(
+            f"the store of news {what}; try again shortly", code="news_store_unavailable", retry_after=1
+        ) from fault
+
+
+def _feed_key(reader_id: int) -> str:
+    return f"feed:{{{group_of_user(reader_id)}}}:{reader_id}"
+
+
+def _entry_prefix(group: int) -> str:
+    return f"news:entry:{{{group}}}:"
+
+
+def _entry_key(entry_id: int) -> str:
+    return f"{_entry_prefix(group_of_entry(entry_id))}{entry_id}"
+
+
+def _link_key(author_id: int, link_id: int) -> str:
+    return f"news:link:{{{group_of_user(author_id)}}}:{author_id}:{link_id}"
+
+
+def _follow_key(follower_id: int, author_id: int) -> str:
+    return f"news:follow:{{{group_of_user(follower_id)}}}:{follower_id}:{author_id}"
+
+
+def _left_key(follower_group: int, author_id: int) -> str:
+    return f"news:left:{{{follower_group}}}:{author_id}"
+
+
+def _write_order(order: FollowOrder) -> str:
+    """As text that sorts as the order does."""
+    return f"{(order.timestamp - _EPOCH) // _MICROSECOND:016d}{order.event_id:019d}"
+
+
+def _write_entry(entry: Entry) -> bytes:
+    return encode({"AuthorId": str(entry.author_id), "LinkId": str(entry.link_id)} | news_event_to_wire(entry.event))
+
+
+def _read_entry(content: bytes) -> Entry:
+    wire: Mapping[str, Any] = decode(content)
+    return Entry(author_id=int(wire["AuthorId"]), link_id=int(wire["LinkId"]), event=news_event_from_wire(wire))
