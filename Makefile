@@ -14,7 +14,7 @@ PYTHON ?=
 ARGS ?=
 PYTEST_ARGS ?=
 #: Where the checks look.
-PLACES := pkg svc cmd tests
+PLACES := pkg svc fun cmd tests
 # Each deployable's own requirements; dev has everything.
 LOCKED := link-service user-service social-graph-service api-gateway-service migration local-stack
 # Versions stay as they are, unless: make lock LOCK_ARGS=--upgrade

@@ -20,12 +20,12 @@ from pkg.link_checker.judgement import (
     BAD_REDIRECT,
     TIMED_OUT,
     TOO_MANY_REDIRECTS,
+    UNSUPPORTED_URL,
     judge_fault,
     judge_status,
 )
 from pkg.link_checker.name_resolver import Lookup, NameResolver, look_up
 from pkg.object_model import interfaces
-from pkg.object_model.errors import InvalidArgument
 from pkg.object_model.types import CheckLinkRequest, Verdict
 
 MAX_URL_LENGTH: Final = 2_048
@@ -87,19 +87,19 @@ class LinkChecker(interfaces.LinkChecker):
             await sessions.allowed.close()
 
     async def check_link(self, request: CheckLinkRequest) -> Verdict:
-        """
-        Raises:
-            InvalidArgument: the URL is none of http or https (``invalid_url``).
-        """
+        """Raises nothing: whatever happens to a check says something of the link, or nothing."""
         url = _read_url(request.url)
+        verdict = UNSUPPORTED_URL if url is None else await self._follow_in_time(url)
+        CHECKS.labels(verdict.status, verdict.reason).inc()
+        return verdict
+
+    async def _follow_in_time(self, url: URL) -> Verdict:
         try:
             # Waiting for a slot counts: the caller's patience does not know why.
             async with asyncio.timeout(self._deadline), self._checks:
-                verdict = await self._follow(url)
+                return await self._follow(url)
         except TimeoutError:
-            verdict = TIMED_OUT
-        CHECKS.labels(verdict.status, verdict.reason).inc()
-        return verdict
+            return TIMED_OUT
 
     async def _follow(self, url: URL) -> Verdict:
         try:
@@ -180,17 +180,15 @@ def _open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return session
 
 
-def _read_url(text: str) -> URL:
+def _read_url(text: str) -> URL | None:
+    """None if it is nothing that could be asked."""
+    if len(text) > MAX_URL_LENGTH:
+        return None
     try:
-        url = URL(text) if len(text) <= MAX_URL_LENGTH else None
+        url = URL(text)
     except ValueError:
-        url = None
-    if url is None or not _can_be_asked(url):
-        raise InvalidArgument(
-            f"Url must be an absolute http or https URL of at most {MAX_URL_LENGTH} characters, without a user name",
-            code="invalid_url",
-        )
-    return url.with_fragment(None)
+        return None
+    return url.with_fragment(None) if _can_be_asked(url) else None
 
 
 def _redirected(url: URL, location: str) -> URL | None:

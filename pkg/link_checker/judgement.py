@@ -44,6 +44,8 @@ MALFORMED_ANSWER: Final = _unknown("malformed_answer")
 TOO_MANY_REDIRECTS: Final = _unknown("too_many_redirects")
 #: To what is no http or https URL.
 BAD_REDIRECT: Final = _unknown("bad_redirect")
+#: No absolute http or https URL, one with a user name in it, or too long.
+UNSUPPORTED_URL: Final = _unknown("unsupported_url")
 ADDRESS_NOT_ALLOWED: Final = _unknown("address_not_allowed")
 
 _VERDICTS: Final[Mapping[int, Verdict]] = MappingProxyType(

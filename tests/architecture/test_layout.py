@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("pkg", "svc", "pb")
+PACKAGES = ("pkg", "svc", "fun", "pb")
 TOP_LEVEL = (
     "pkg/object_model",
     "pkg/link_manager",
@@ -25,6 +25,8 @@ TOP_LEVEL = (
     "svc/user_service",
     "svc/social_graph_service",
     "svc/api_gateway_service",
+    "svc/link_checker_service",
+    "fun/link_checker/function.yaml",
     "pb/news_service/pb/news.proto",
     "fun",
     "k8s",
@@ -144,6 +146,9 @@ FORBIDDEN_IMPORTS = [
     ("svc/link_service/app.py", "import svc.user_service.app", "No service imports another"),
     ("svc/user_service/app.py", "import tests", "Nothing imports cmd or tests"),
     ("pkg/runtime/json.py", "import cmd", "Nothing imports cmd or tests"),
+    ("fun/link_checker/handler.py", "import pkg.events.nats_bus", "A function has what it needs"),
+    ("fun/link_checker/host.py", "import svc.link_service", "Services stand on libraries"),
+    ("pkg/link_checker/checker.py", "import fun.link_checker", "Services stand on libraries"),
     ("pb/__init__.py", "import pkg.object_model", "Generated code stands alone"),
 ]
 

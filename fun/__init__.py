@@ -1,0 +1,1 @@
+"""Serverless functions: a handler and its ``function.yaml`` each."""

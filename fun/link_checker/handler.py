@@ -1,0 +1,98 @@
+"""The function as Nuclio calls it (https://docs.nuclio.io): ``init_context`` once a worker, ``handler`` each request.
+
+A request is a POST of ``{"Username", "Url"}``. The answer is a 200 with ``{"Username", "Url", "Status", "Reason",
+"Transient", "err"}`` whatever came of the link, and a 4xx or 5xx in the usual form for what is wrong with the request
+or with us.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fun.link_checker.settings import LinkCheckFunctionSettings
+from pkg.link_checker.checker import LinkChecker
+from pkg.object_model.clock import SystemClock
+from pkg.object_model.errors import DelinkciousError, Internal, InvalidArgument, TooLarge
+from pkg.object_model.types import CheckLinkRequest
+from pkg.object_model.wire import verdict_to_wire
+from pkg.runtime.arguments import read_object
+from pkg.runtime.caller_auth import CallerAuth
+from pkg.runtime.context import RequestContext, current_context, use_context
+from pkg.runtime.errors import error_body, status_of
+from pkg.runtime.json import decode, encode
+from pkg.runtime.logs import configure_logs, describe_exception, get_logger
+from pkg.runtime.settings import read_settings
+from pkg.runtime.tracing import child_traceparent
+
+OPERATION: Final = "links.check"
+#: Bytes: a URL of any length that is taken, escaped, and what is around it.
+MAX_REQUEST_BYTES: Final = 64 * 1024
+JSON: Final = "application/json"
+
+_log = get_logger(__name__)
+
+
+def init_context(context: Any) -> None:  # noqa: ANN401  # Nuclio's, which is not installed here
+    """
+    Raises:
+        StartError: a setting is missing or wrong; Nuclio then tells it and does not start the worker.
+    """
+    settings = read_settings(LinkCheckFunctionSettings, os.environ)
+    configure_logs(settings.service_name, settings.log_level)
+    prepare(context, settings)
+
+
+def prepare(context: Any, settings: LinkCheckFunctionSettings) -> None:  # noqa: ANN401  # as above
+    """What the worker keeps between requests."""
+    accepts = settings.load_mutual_auth().accepts
+    context.user_data.caller_auth = CallerAuth(
+        settings.service_name, accepts, SystemClock(), enabled=settings.mutual_auth
+    )
+    context.user_data.checker = LinkChecker(allowed=settings.allowed, contact=settings.contact)
+
+
+async def handler(context: Any, event: Any) -> Any:  # noqa: ANN401  # as above
+    headers = _read_headers(event.headers)
+    own = current_context() or RequestContext(
+        headers.get("X-Request-Id") or os.urandom(16).hex(), child_traceparent(headers.get("Traceparent"))
+    )
+    with use_context(own):
+        try:
+            status, body = 200, await _check(context.user_data, headers, event.body)
+        except DelinkciousError as error:
+            status, body = _render(error, own)
+        except Exception as error:  # noqa: BLE001  # what leaves the function becomes a stack trace in the answer
+            _log.error("unexpected error", exception=describe_exception(error))
+            status, body = _render(Internal("something went wrong on our side; try again"), own)
+    return context.Response(body=body.decode(), headers={}, content_type=JSON, status_code=status)
+
+
+async def _check(user_data: Any, headers: Mapping[str, str], body: object) -> bytes:  # noqa: ANN401  # as above
+    user_data.caller_auth.authorize(headers, OPERATION)
+    request = read_object(CheckLinkRequest, _read_body(body))
+    for name, value in (("Username", request.username), ("Url", request.url)):
+        if not value:
+            raise InvalidArgument(f"{name} is empty; send it")
+    return encode(verdict_to_wire(request, await user_data.checker.check_link(request)))
+
+
+def _read_body(body: object) -> object:
+    """Nuclio decodes what says of itself that it is JSON, if it is."""
+    if isinstance(body, bytes | str):
+        if len(body) > MAX_REQUEST_BYTES:
+            raise TooLarge(f"the body is larger than {MAX_REQUEST_BYTES} bytes, the most that is taken here")
+        return decode(body)
+    return body
+
+
+def _read_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
+    """By name in the form that all of them have in Go, which is Nuclio's."""
+    return {_text(name).title(): _text(value) for name, value in headers.items()}
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _render(error: DelinkciousError, context: RequestContext) -> tuple[int, bytes]:
+    return status_of(error).http, error_body(error.message, error.code, context.request_id)

@@ -1,0 +1,28 @@
+"""What the link check function is told from outside."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from pkg.link_checker.address_guard import HostPort, parse_allowed
+from pkg.runtime.access import LINK_CHECK_FUNCTION
+from pkg.runtime.settings import ListenPort, Seconds, ServiceSettings
+
+
+def _read_allowed(value: object) -> object:
+    return parse_allowed(value) if isinstance(value, str) else value
+
+
+class LinkCheckFunctionSettings(ServiceSettings):
+    service_name: ClassVar[str] = LINK_CHECK_FUNCTION
+
+    port: ListenPort = 8090
+    #: Longer than a check may take.
+    request_timeout: Seconds = Field(default=12.0, validation_alias="REQUEST_TIMEOUT")
+    #: Places, as host:port with commas between them, that are looked at though they are not public.
+    allowed: Annotated[frozenset[HostPort], NoDecode, BeforeValidator(_read_allowed)] = Field(
+        default=frozenset(), validation_alias="LINK_CHECKER_ALLOWED"
+    )
+    #: A URL or an address, sent with each check, where the owner of a site finds out who we are.
+    contact: str = Field(default="", max_length=200, pattern=r"^[!-'*-:<-~]*$", validation_alias="LINK_CHECKER_CONTACT")
