@@ -11,6 +11,7 @@ from pkg.object_model.types import (
     FollowRequest,
     FollowState,
     GetFollowRequest,
+    IdPage,
     NamePage,
     Relationship,
 )
@@ -59,6 +60,9 @@ class FakeUserDirectory(UserDirectory):
     def rename(self, old: str, new: str) -> Actor:
         return self.add(Actor(self._by_name.pop(old.lower()).user_id, new))
 
+    def remove(self, name: str) -> None:
+        del self._by_name[name.lower()]
+
     async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
         self._look()
         return {name: self._by_name[name.lower()] for name in names if name.lower() in self._by_name}
@@ -103,6 +107,13 @@ class FakeSocialGraph(SocialGraphManager):
     async def get_following(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         user = (await self._directory.find_users([request.username]))[request.username]
         return await self._page([pair[1] for pair in self._follows if pair[0] == user.user_id])
+
+    async def get_follower_ids(self, user_id: int, start_token: str, limit: int) -> IdPage:
+        if self.fault is not None:
+            raise self.fault
+        followers = sorted(follower for follower, followed in self._follows if followed == user_id)
+        rest = [follower for follower in followers if follower > int(start_token or 0)]
+        return IdPage(rest[:limit], str(rest[limit - 1]) if len(rest) > limit else "")
 
     async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
         return FollowCounts(

@@ -1,17 +1,17 @@
 """The three managers on in-memory stores, wired to each other as the services are; time and ids are the test's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pkg.link_manager.manager import LinkManager
 from pkg.link_manager.memory_store import MemoryLinkStore
+from pkg.object_model.events import Event
+from pkg.object_model.types import Actor, RegisterRequest
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
 from pkg.user_manager.manager import UserManager
 from pkg.user_manager.memory_store import MemoryUserStore
 from pkg.user_manager.providers import LocalProvider
-
-from pkg.object_model.types import Actor, RegisterRequest
 
 
 class SteppedClock:
@@ -39,6 +39,8 @@ class MemoryWorld:
     users: UserManager
     graph: SocialGraphManager
     links: LinkManager
+    #: What all of them told, in order.
+    events: list[Event] = field(default_factory=list)
 
     async def person(self, name: str) -> Actor:
         """A registered user."""
@@ -50,6 +52,7 @@ def build_world(*, max_links_per_user: int = 100) -> MemoryWorld:
     clock = SteppedClock()
     ids = CountedIds()
     users = UserManager(MemoryUserStore(), clock, ids, provider=LocalProvider())
-    graph = SocialGraphManager(MemorySocialGraphStore(), users, clock)
-    links = LinkManager(MemoryLinkStore(), users, graph, clock, ids, max_links_per_user=max_links_per_user)
-    return MemoryWorld(users, graph, links)
+    events: list[Event] = []
+    graph = SocialGraphManager(MemorySocialGraphStore(events), users, clock, ids)
+    links = LinkManager(MemoryLinkStore(events), users, graph, clock, ids, max_links_per_user=max_links_per_user)
+    return MemoryWorld(users, graph, links, events)

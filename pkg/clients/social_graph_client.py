@@ -11,11 +11,12 @@ from pkg.object_model.types import (
     FollowRequest,
     FollowState,
     GetFollowRequest,
+    IdPage,
     NamePage,
     Relationship,
 )
-from pkg.object_model.wire import follow_counts_from_wire, name_page_from_wire
-from pkg.object_model.wire_requests import FOLLOWS_QUERY, to_query
+from pkg.object_model.wire import follow_counts_from_wire, id_page_from_wire, name_page_from_wire
+from pkg.object_model.wire_requests import FOLLOWER_IDS_QUERY, FOLLOWS_QUERY, FollowerIdsRequest, to_query
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.json import encode
 
@@ -48,6 +49,13 @@ class SocialGraphClient(interfaces.SocialGraphManager):
         path = f"/{which}/{quote(query.pop('username', ''), safe='')}"
         body = await self._http.request("GET", path, actor=actor, params=query, repeatable=True)
         return read_reply(_SERVICE, body, lambda wire: name_page_from_wire(which, wire))
+
+    async def get_follower_ids(self, user_id: int, start_token: str, limit: int) -> IdPage:
+        request = FollowerIdsRequest(user_id=user_id, start_token=start_token, limit=limit)
+        query = to_query(request, FOLLOWER_IDS_QUERY)
+        path = f"/follower-ids/{query.pop('user_id')}"
+        body = await self._http.request("GET", path, actor=None, params=query, repeatable=True)
+        return read_reply(_SERVICE, body, id_page_from_wire)
 
     async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
         body = await self._http.request("GET", f"/counts/{user_id}", actor=actor, repeatable=True)

@@ -12,6 +12,7 @@ from pkg.object_model.types import (
     CheckLinkRequest,
     FollowCounts,
     Identity,
+    IdPage,
     ImportAction,
     ImportReport,
     ImportRow,
@@ -229,6 +230,14 @@ def name_page_to_wire(key: str, page: NamePage) -> Wire:
 
 def name_page_from_wire(key: str, wire: Mapping[str, Any]) -> NamePage:
     return NamePage(list(wire[key]), wire.get("NextPageToken", ""))
+
+
+def id_page_to_wire(page: IdPage) -> Wire:
+    return {"ids": list(map(str, page.user_ids)), "NextPageToken": page.next_page_token, "err": ""}
+
+
+def id_page_from_wire(wire: Mapping[str, Any]) -> IdPage:
+    return IdPage(list(map(int, wire["ids"])), wire["NextPageToken"])
 
 
 def follow_counts_to_wire(counts: FollowCounts) -> Wire:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from pkg.object_model.types import WireRequest
+from pkg.object_model.types import PageRequest, WireRequest
 
 #: Field -> its name in the query string.
 type QueryNames = Mapping[str, str]
@@ -41,6 +41,9 @@ IMPORT_QUERY: Final[QueryNames] = MappingProxyType(
     }
 )
 FOLLOWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "limit": "limit", "start_token": "start"})
+FOLLOWER_IDS_QUERY: Final[QueryNames] = MappingProxyType(
+    {"user_id": "user_id", "limit": "limit", "start_token": "start"}
+)
 #: One call that looks up users takes at most this many names, or ids.
 MAX_LOOKUP: Final = 1_000
 
@@ -90,6 +93,10 @@ class FindNamesRequest(WireRequest):
 
 
 class CountsRequest(WireRequest):
+    user_id: int
+
+
+class FollowerIdsRequest(PageRequest):
     user_id: int
 
 

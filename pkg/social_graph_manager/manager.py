@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pkg.object_model import interfaces
-from pkg.object_model.clock import Clock
+from pkg.object_model.clock import Clock, IdGenerator
 from pkg.object_model.errors import InvalidArgument, NotFound, PermissionDenied
+from pkg.object_model.events import FollowEvent
 from pkg.object_model.paging import check_page_limit, decode_page_token, encode_page_token
 from pkg.object_model.types import (
     MAX_PAGE_LIMIT,
@@ -17,10 +18,14 @@ from pkg.object_model.types import (
     FollowRequest,
     FollowState,
     GetFollowRequest,
+    IdPage,
     NamePage,
     Relationship,
 )
 from pkg.social_graph_manager.store import Edge, SocialGraphStore
+
+#: The most ids of one page.
+MAX_FOLLOWER_IDS: Final = 10_000
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -29,10 +34,13 @@ type _List = Callable[[int, Edge | None, int], Awaitable[Sequence[Edge]]]
 
 
 class SocialGraphManager(interfaces.SocialGraphManager):
-    def __init__(self, store: SocialGraphStore, users: interfaces.UserDirectory, clock: Clock) -> None:
+    def __init__(
+        self, store: SocialGraphStore, users: interfaces.UserDirectory, clock: Clock, ids: IdGenerator
+    ) -> None:
         self._store = store
         self._users = users
         self._clock = clock
+        self._ids = ids
 
     async def follow(self, actor: Actor | None, request: FollowRequest) -> FollowState:
         """To follow somebody again changes nothing.
@@ -43,10 +51,12 @@ class SocialGraphManager(interfaces.SocialGraphManager):
             NotFound: nobody is called like the one to follow (``user_not_found``).
         """
         follower = _check_follower(actor, request)
-        followed_id = await self._find_id(actor, request.followed)
-        if followed_id == follower.user_id:
+        followed = await self._find(actor, request.followed)
+        if followed.user_id == follower.user_id:
             raise InvalidArgument("you cannot follow yourself; name somebody else", code="cannot_follow_yourself")
-        await self._store.follow(follower.user_id, followed_id, self._clock.now())
+        now = self._clock.now()
+        event = self._tell(follower, followed, now, following=True)
+        await self._store.follow(follower.user_id, followed.user_id, now, event)
         return FollowState.FOLLOWING
 
     async def unfollow(self, actor: Actor | None, request: FollowRequest) -> None:
@@ -57,7 +67,9 @@ class SocialGraphManager(interfaces.SocialGraphManager):
             NotFound: nobody is called like the one followed (``user_not_found``).
         """
         follower = _check_follower(actor, request)
-        await self._store.unfollow(follower.user_id, await self._find_id(actor, request.followed))
+        followed = await self._find(actor, request.followed)
+        event = self._tell(follower, followed, self._clock.now(), following=False)
+        await self._store.unfollow(follower.user_id, followed.user_id, event)
 
     async def get_followers(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         """Newest first. Those who have no name any more are left out.
@@ -73,6 +85,24 @@ class SocialGraphManager(interfaces.SocialGraphManager):
         """As ``get_followers``."""
         return await self._page("following", self._store.list_following, actor, request)
 
+    async def get_follower_ids(self, user_id: int, start_token: str, limit: int) -> IdPage:
+        """By id, so that whoever follows in the meantime moves nobody to another page.
+
+        Raises:
+            InvalidArgument: ``invalid_limit`` outside 1 to MAX_FOLLOWER_IDS, or ``invalid_start_token``.
+        """
+        if not 1 <= limit <= MAX_FOLLOWER_IDS:
+            raise InvalidArgument(f"limit must be between 1 and {MAX_FOLLOWER_IDS}, not {limit}", code="invalid_limit")
+        scope = ("follower-ids", user_id)
+        position = decode_page_token(start_token, scope, (int,))
+        after = int(position[0]) if position else 0
+        user_ids = list(await self._store.list_follower_ids(user_id, after, limit + 1))
+        token = ""
+        if len(user_ids) > limit:
+            del user_ids[limit:]
+            token = encode_page_token(scope, (user_ids[-1],))
+        return IdPage(user_ids, token)
+
     async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
         return await self._store.get_counts(user_id)
 
@@ -83,18 +113,29 @@ class SocialGraphManager(interfaces.SocialGraphManager):
             return Relationship.FOLLOWING
         return Relationship.NONE
 
-    async def _find_id(self, actor: Actor | None, name: str) -> int:
+    def _tell(self, follower: Actor, followed: Actor, now: datetime, *, following: bool) -> FollowEvent:
+        return FollowEvent(
+            id=self._ids.new_id(),
+            follower_id=follower.user_id,
+            follower=follower.name,
+            followed_id=followed.user_id,
+            followed=followed.name,
+            timestamp=now,
+            following=following,
+        )
+
+    async def _find(self, actor: Actor | None, name: str) -> Actor:
         if actor is not None and name.casefold() == actor.name.casefold():
-            return actor.user_id
+            return actor
         # What cannot be a name is nobody's: no need to ask.
         found = await self._users.find_users([name]) if USER_NAME_PATTERN.fullmatch(name) else {}
         if name not in found:
             raise NotFound("there is no such user; check the name", code="user_not_found")
-        return found[name].user_id
+        return found[name]
 
     async def _page(self, operation: str, read: _List, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         limit = _check_limit(request)
-        user_id = await self._find_id(actor, request.username)
+        user_id = (await self._find(actor, request.username)).user_id
         scope = (operation, user_id)
         edges = await read(user_id, _read_edge(request.start_token, scope), limit + 1)
         token = ""

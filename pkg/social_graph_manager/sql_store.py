@@ -1,7 +1,8 @@
 """The social graph in Postgres.
 
 A follow is a row on either side and one more in two counts that are kept, never counted. Every transaction locks its
-edge first and then the counts in the order of user ids, so no two of them can wait for each other.
+edge first and then the counts in the order of user ids, so no two of them can wait for each other. What is told is a
+row of the outbox, written last: under the lock on the follower's counts, and so in the order of what that user did.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from typing import Final
 
 import asyncpg
 
+from pkg.events.outbox import insert_events
+from pkg.object_model.events import FollowEvent
 from pkg.object_model.types import FollowCounts
 from pkg.runtime.postgres import database_errors
 from pkg.social_graph_manager.store import Edge, SocialGraphStore
@@ -50,6 +53,12 @@ _MORE_FOLLOWING: Final = """
     WHERE user_id = $1 AND (created_at, followed_id) < ($3, $4)
     ORDER BY created_at DESC, followed_id DESC LIMIT $2
 """
+# In the order of the primary key.
+_FOLLOWER_IDS: Final = """
+    SELECT follower_id FROM followers
+    WHERE user_id = $1 AND follower_id > $3
+    ORDER BY follower_id LIMIT $2
+"""
 _GET_COUNTS: Final = "SELECT followers, following FROM follow_counts WHERE user_id = $1"
 _IS_FOLLOWING: Final = "SELECT true FROM following WHERE user_id = $1 AND followed_id = $2"
 
@@ -58,7 +67,7 @@ class SqlSocialGraphStore(SocialGraphStore):
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def follow(self, follower_id: int, followed_id: int, now: datetime) -> bool:
+    async def follow(self, follower_id: int, followed_id: int, now: datetime, event: FollowEvent) -> bool:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 if not await connection.fetchval(_ADD_FOLLOWING, follower_id, followed_id, now):
@@ -66,9 +75,10 @@ class SqlSocialGraphStore(SocialGraphStore):
                 await connection.execute(_ADD_FOLLOWER, followed_id, follower_id, now)
                 for change in _count_changes(follower_id, followed_id):
                     await connection.execute(_RAISE_COUNTS, *change)
+                await insert_events(connection, [event])
                 return True
 
-    async def unfollow(self, follower_id: int, followed_id: int) -> bool:
+    async def unfollow(self, follower_id: int, followed_id: int, event: FollowEvent) -> bool:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 if not await connection.fetchval(_REMOVE_FOLLOWING, follower_id, followed_id):
@@ -76,6 +86,7 @@ class SqlSocialGraphStore(SocialGraphStore):
                 await connection.execute(_REMOVE_FOLLOWER, followed_id, follower_id)
                 for change in _count_changes(follower_id, followed_id):
                     await connection.execute(_LOWER_COUNTS, *change)
+                await insert_events(connection, [event])
                 return True
 
     async def list_followers(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
@@ -83,6 +94,11 @@ class SqlSocialGraphStore(SocialGraphStore):
 
     async def list_following(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
         return await self._list(_FIRST_FOLLOWING, _MORE_FOLLOWING, user_id, after, limit)
+
+    async def list_follower_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
+        with database_errors():
+            rows = await self._pool.fetch(_FOLLOWER_IDS, user_id, limit, after)
+        return [follower_id for (follower_id,) in rows]
 
     async def get_counts(self, user_id: int) -> FollowCounts:
         with database_errors():

@@ -6,8 +6,14 @@ from fastapi import FastAPI
 
 from pkg.object_model.interfaces import SocialGraphManager
 from pkg.object_model.types import MAX_BODY_BYTES, FollowRequest, GetFollowRequest
-from pkg.object_model.wire import follow_counts_to_wire, name_page_to_wire
-from pkg.object_model.wire_requests import FOLLOWS_QUERY, CountsRequest, RelationshipRequest
+from pkg.object_model.wire import follow_counts_to_wire, id_page_to_wire, name_page_to_wire
+from pkg.object_model.wire_requests import (
+    FOLLOWER_IDS_QUERY,
+    FOLLOWS_QUERY,
+    CountsRequest,
+    FollowerIdsRequest,
+    RelationshipRequest,
+)
 from pkg.runtime.caller_auth import Call, CallerAuth
 from pkg.runtime.endpoint import Answer, Body, Endpoint, Query, build_endpoints
 
@@ -54,6 +60,13 @@ def social_graph_endpoints(manager: SocialGraphManager) -> list[Endpoint[Any]]:
         ),
         Endpoint(
             method="GET",
+            path="/follower-ids/{user_id}",
+            operation="graph.read",
+            reads=Query(FollowerIdsRequest, FOLLOWER_IDS_QUERY),
+            handle=handlers.get_follower_ids,
+        ),
+        Endpoint(
+            method="GET",
             path="/counts/{user_id}",
             operation="graph.read",
             reads=Query(CountsRequest, {"user_id": "user_id"}),
@@ -87,6 +100,11 @@ class _Handlers:
 
     async def get_following(self, call: Call, request: GetFollowRequest) -> Answer:
         return name_page_to_wire("following", await self._manager.get_following(call.actor, request))
+
+    async def get_follower_ids(self, call: Call, request: FollowerIdsRequest) -> Answer:
+        """Of everybody who follows the user, for services that tell them something."""
+        page = await self._manager.get_follower_ids(request.user_id, request.start_token, request.limit)
+        return id_page_to_wire(page)
 
     async def get_counts(self, call: Call, request: CountsRequest) -> Answer:
         return follow_counts_to_wire(await self._manager.get_counts(call.actor, request.user_id))

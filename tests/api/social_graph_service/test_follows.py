@@ -67,6 +67,18 @@ async def test_a_long_list_is_paged_newest_first(house: GraphHouse) -> None:
     assert seen == ["fan4", "fan3", "fan2", "fan1", "fan0"]
 
 
+async def test_follower_ids_are_strings_in_pages(house: GraphHouse) -> None:
+    fans = [await house.world.person(f"fan{number}") for number in range(3)]
+    for fan in fans:
+        await house.service.ok("POST", "/follow", actor=fan, json={"followed": "alice", "follower": fan.name})
+    path = f"/follower-ids/{house.alice.user_id}"
+    first = await house.service.ok("GET", path, query={"limit": "2"}, caller="news-manager")
+    assert first["ids"] == [str(fan.user_id) for fan in fans[:2]]
+    rest = await house.service.ok("GET", path, query={"limit": "2", "start": first["NextPageToken"]})
+    assert rest == {"ids": [str(fans[2].user_id)], "NextPageToken": "", "err": ""}
+    assert (await house.service.ok("GET", "/follower-ids/1"))["ids"] == []
+
+
 @pytest.mark.parametrize("path", ["/follow", "/unfollow"])
 async def test_nobody_follows_in_anothers_name(house: GraphHouse, path: str) -> None:
     """In the original anybody could add any follower to themselves."""
@@ -121,6 +133,9 @@ async def test_a_bad_body_changes_nothing(house: GraphHouse, path: str, body: by
         ("/followers/nobody", "", (404, "user_not_found")),
         ("/following/nobody", "", (404, "user_not_found")),
         ("/following/a%2Fb", "", (404, "user_not_found")),
+        ("/follower-ids/alice", "", (400, "invalid_argument")),
+        ("/follower-ids/1", "limit=10001", (400, "invalid_limit")),
+        ("/follower-ids/1", "start=x", (400, "invalid_start_token")),
         ("/counts/alice", "", (400, "invalid_argument")),
         ("/counts/99999999999999999999", "", (400, "invalid_argument")),
         ("/relationships/1/x", "", (400, "invalid_argument")),

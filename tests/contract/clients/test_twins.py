@@ -173,6 +173,11 @@ async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
     for limit in (0, 201, -1):
         yield graph.get_followers(None, GetFollowRequest(username="alice", limit=limit))
     yield graph.get_followers(None, GetFollowRequest(username="alice", limit=1, start_token="?"))
+    for user_id in (these.alice.user_id, 5):
+        yield graph.get_follower_ids(user_id, "", 20)
+        for limit in (0, 10_000, 10_001):
+            yield graph.get_follower_ids(user_id, "", limit)
+    yield graph.get_follower_ids(these.alice.user_id, "?", 1)
     yield graph.get_counts(None, these.alice.user_id)
     yield graph.get_counts(None, 5)
     for viewer in (these.alice, bob, these.carol):

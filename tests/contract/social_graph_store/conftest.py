@@ -8,7 +8,7 @@ from pkg.social_graph_manager.store import SocialGraphStore
 
 @pytest.fixture
 async def emptied_pool(social_graph_pool: asyncpg.Pool) -> asyncpg.Pool:
-    for table in ("following", "followers", "follow_counts"):
+    for table in ("following", "followers", "follow_counts", "outbox"):
         await social_graph_pool.execute(f"DELETE FROM {table}")
     return social_graph_pool
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice, permutations
 from pathlib import Path
 from random import Random
@@ -18,10 +18,10 @@ from pkg.social_graph_manager import sql_store
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
 from pkg.social_graph_manager.sql_store import SqlSocialGraphStore
 from pkg.social_graph_manager.store import Edge, SocialGraphStore
+from tests.contract.social_graph_store.follows import NOW, events_of, follow, unfollow
 
 type ReadPage = Callable[[int, Edge | None, int], Awaitable[Sequence[Edge]]]
 
-NOW = datetime(2026, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 ALICE, BOB, CAROL = 7, 2**63 - 1, 9
 FRIENDSHIPS = Path(__file__).parents[2] / "data" / "social_graph_reed98.edges"
@@ -53,7 +53,7 @@ async def check_counts(store: SocialGraphStore, follows: Iterable[tuple[int, int
 
 
 async def test_a_follow_is_seen_from_either_side(store: SocialGraphStore) -> None:
-    assert await store.follow(BOB, ALICE, NOW)
+    assert await follow(store, BOB, ALICE, NOW)
     assert await store.is_following(BOB, ALICE)
     assert not await store.is_following(ALICE, BOB)
     assert list(await store.list_followers(ALICE, None, 10)) == [Edge(NOW, BOB)]
@@ -66,33 +66,33 @@ async def test_a_follow_is_seen_from_either_side(store: SocialGraphStore) -> Non
 
 
 async def test_again_is_not_new(store: SocialGraphStore) -> None:
-    assert await store.follow(BOB, ALICE, NOW)
-    assert not await store.follow(BOB, ALICE, NOW + MICROSECOND)
+    assert await follow(store, BOB, ALICE, NOW)
+    assert not await follow(store, BOB, ALICE, NOW + MICROSECOND)
     assert list(await store.list_followers(ALICE, None, 10)) == [Edge(NOW, BOB)]
     assert await store.get_counts(ALICE) == FollowCounts(followers=1, following=0)
 
 
 async def test_unfollow_ends_one_direction(store: SocialGraphStore) -> None:
-    await store.follow(BOB, ALICE, NOW)
-    await store.follow(ALICE, BOB, NOW)
-    assert await store.unfollow(BOB, ALICE)
-    assert not await store.unfollow(BOB, ALICE)
-    assert not await store.unfollow(CAROL, ALICE)
+    await follow(store, BOB, ALICE, NOW)
+    await follow(store, ALICE, BOB, NOW)
+    assert await unfollow(store, BOB, ALICE)
+    assert not await unfollow(store, BOB, ALICE)
+    assert not await unfollow(store, CAROL, ALICE)
     assert not await store.is_following(BOB, ALICE)
     assert list(await store.list_followers(ALICE, None, 10)) == []
     assert list(await store.list_followers(BOB, None, 10)) == [Edge(NOW, ALICE)]
     await check_counts(store, [(ALICE, BOB)])
-    assert await store.follow(BOB, ALICE, NOW + MICROSECOND)
+    assert await follow(store, BOB, ALICE, NOW + MICROSECOND)
     assert list(await store.list_followers(ALICE, None, 10)) == [Edge(NOW + MICROSECOND, BOB)]
 
 
 async def test_newest_first_and_by_id_where_the_time_is_one(store: SocialGraphStore) -> None:
     """The original cut times to seconds, and ten of one second made a list without an end."""
     for fan in range(10, 20):
-        await store.follow(fan, ALICE, NOW)
-        await store.follow(ALICE, fan, NOW)
-    await store.follow(5, ALICE, NOW + MICROSECOND)
-    await store.follow(30, ALICE, NOW - MICROSECOND)
+        await follow(store, fan, ALICE, NOW)
+        await follow(store, ALICE, fan, NOW)
+    await follow(store, 5, ALICE, NOW + MICROSECOND)
+    await follow(store, 30, ALICE, NOW - MICROSECOND)
     followers = [5, *range(19, 9, -1), 30]
     for limit in (1, 3, 4, 12, 100):
         assert [edge.user_id for edge in await read_all(store.list_followers, ALICE, limit)] == followers
@@ -101,11 +101,11 @@ async def test_newest_first_and_by_id_where_the_time_is_one(store: SocialGraphSt
 
 async def test_pages_hold_while_people_come_and_go(store: SocialGraphStore) -> None:
     for fan in range(10, 20):
-        await store.follow(fan, ALICE, NOW + fan * MICROSECOND)
+        await follow(store, fan, ALICE, NOW + fan * MICROSECOND)
     first = await store.list_followers(ALICE, None, 3)
-    await store.follow(50, ALICE, NOW + timedelta(seconds=1))
-    await store.unfollow(first[-1].user_id, ALICE)
-    await store.unfollow(15, ALICE)
+    await follow(store, 50, ALICE, NOW + timedelta(seconds=1))
+    await unfollow(store, first[-1].user_id, ALICE)
+    await unfollow(store, 15, ALICE)
     rest = await store.list_followers(ALICE, first[-1], 100)
     assert [edge.user_id for edge in rest] == [16, 14, 13, 12, 11, 10]
 
@@ -116,16 +116,68 @@ async def test_counts_are_exact_whatever_happens_at_once(store: SocialGraphStore
     clique = list(permutations(range(1, 9), 2))
     random = Random(seed)
     random.shuffle(clique)
-    assert sum(await asyncio.gather(*(store.follow(*pair, NOW) for pair in clique[:50] * 2))) == 50
+    assert sum(await asyncio.gather(*(follow(store, *pair, NOW) for pair in clique[:50] * 2))) == 50
     await check_counts(store, clique[:50])
-    assert sum(await asyncio.gather(*(store.unfollow(*pair) for pair in clique[:50] * 2))) == 50
+    assert sum(await asyncio.gather(*(unfollow(store, *pair) for pair in clique[:50] * 2))) == 50
     for user_id in range(1, 9):
         assert await store.get_counts(user_id) == FollowCounts(0, 0)
 
-    changes = [store.follow(*pair, NOW) for pair in clique * 2] + [store.unfollow(*pair) for pair in clique]
+    changes = [follow(store, *pair, NOW) for pair in clique * 2] + [unfollow(store, *pair) for pair in clique]
     random.shuffle(changes)
     await asyncio.gather(*changes)
     await check_counts(store, [pair for pair in clique if await store.is_following(*pair)])
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_changes_is_told_and_nothing_else(store: SocialGraphStore) -> None:
+    await follow(store, BOB, ALICE)
+    await follow(store, BOB, ALICE, NOW + MICROSECOND)
+    await follow(store, BOB, CAROL)
+    await unfollow(store, BOB, ALICE)
+    await unfollow(store, BOB, ALICE)
+    await unfollow(store, CAROL, ALICE)
+    told = await events_of(store, BOB)
+    assert [(event.followed_id, event.following) for event in told] == [(ALICE, True), (CAROL, True), (ALICE, False)]
+    assert (told[0].timestamp, told[0].follower, told[0].followed) == (NOW, f"user{BOB}", f"user{ALICE}")
+    assert len({event.id for event in told}) == 3
+    assert await events_of(store, CAROL) == []
+
+
+async def test_of_follows_at_once_one_is_told(store: SocialGraphStore) -> None:
+    await asyncio.gather(*(follow(store, BOB, followed) for followed in (1, 2, 3, 4) * 5))
+    told = await events_of(store, BOB)
+    assert sorted(event.followed_id for event in told) == [1, 2, 3, 4]
+
+
+async def test_the_last_event_is_how_things_are(store: SocialGraphStore) -> None:
+    """Whatever one user does at once: who hears the events in order ends with the truth."""
+    changes = [follow(store, BOB, ALICE) for _ in range(20)] + [unfollow(store, BOB, ALICE) for _ in range(20)]
+    Random(5).shuffle(changes)
+    await asyncio.gather(*changes)
+    told = [event.following for event in await events_of(store, BOB)]
+    assert told == [number % 2 == 0 for number in range(len(told))]
+    assert told[-1] is await store.is_following(BOB, ALICE)
+
+
+# --- all who follow, by id -------------------------------------------------------------------------------------------
+
+
+async def test_followers_by_id_in_pages(store: SocialGraphStore) -> None:
+    fans = [19, 3, BOB, 2**40, 11]
+    for number, fan in enumerate(fans):
+        await follow(store, fan, ALICE, NOW - number * MICROSECOND)
+    await follow(store, 12, CAROL)
+    for limit in (1, 2, 5, 6):
+        seen: list[int] = []
+        while page := await store.list_follower_ids(ALICE, seen[-1] if seen else 0, limit):
+            assert len(page) <= limit
+            seen += page
+        assert seen == sorted(fans)
+    await unfollow(store, 11, ALICE)
+    assert list(await store.list_follower_ids(ALICE, 3, 2)) == [19, 2**40]
+    assert list(await store.list_follower_ids(BOB, 0, 10)) == []
 
 
 # --- a real graph ---------------------------------------------------------------------------------------------------
@@ -133,7 +185,7 @@ async def test_counts_are_exact_whatever_happens_at_once(store: SocialGraphStore
 
 def real_follows() -> list[tuple[int, int]]:
     pairs = [tuple(map(int, line.split())) for line in FRIENDSHIPS.read_text().splitlines()]
-    return [follow for one, other in pairs for follow in ((one + 1, other + 1), (other + 1, one + 1))]
+    return [edge for one, other in pairs for edge in ((one + 1, other + 1), (other + 1, one + 1))]
 
 
 async def test_a_real_graph_in_pages(store: SocialGraphStore) -> None:
@@ -144,7 +196,7 @@ async def test_a_real_graph_in_pages(store: SocialGraphStore) -> None:
         follows = Random(98).sample(follows, SAMPLE)
     loading = iter(enumerate(follows))
     while some := list(islice(loading, 20)):
-        await asyncio.gather(*(store.follow(*follow, NOW + number // 7 * MICROSECOND) for number, follow in some))
+        await asyncio.gather(*(follow(store, *edge, NOW + number // 7 * MICROSECOND) for number, edge in some))
     await check_counts(store, follows)
 
     expected: dict[int, list[Edge]] = {}
@@ -162,8 +214,8 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
     async with await open_pool(nowhere, application_name="test", max_size=1) as pool:
         store = SqlSocialGraphStore(pool)
         for call in (
-            store.follow(BOB, ALICE, NOW),
-            store.unfollow(BOB, ALICE),
+            follow(store, BOB, ALICE, NOW),
+            unfollow(store, BOB, ALICE),
             store.list_followers(ALICE, None, 1),
             store.get_counts(ALICE),
             store.is_following(BOB, ALICE),
@@ -171,6 +223,16 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
             with pytest.raises(Unavailable) as away:
                 await call
             assert away.value.code == "database_unavailable"
+
+
+async def test_followers_by_id_are_read_in_the_order_of_the_key(emptied_pool: asyncpg.Pool) -> None:
+    async with emptied_pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        await connection.execute("SET LOCAL enable_bitmapscan = off")
+        plan = await connection.fetch(f"EXPLAIN {sql_store._FOLLOWER_IDS}", ALICE, 20, BOB)
+    lines = "\n".join(row[0] for row in plan)
+    assert "follower_id >" in lines.split("Index Cond")[1]
+    assert "Sort" not in lines
 
 
 @pytest.mark.parametrize("query", ["_MORE_FOLLOWERS", "_MORE_FOLLOWING"])

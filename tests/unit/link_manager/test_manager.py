@@ -1,12 +1,13 @@
 """The rules of links, on a store in memory and with fakes for peers, time and ids."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from pkg.link_manager.manager import LinkManager
+from pkg.link_manager.manager import ASK_AGAIN_AFTER, ASK_AGAIN_BATCH, LinkManager
 from pkg.link_manager.memory_store import MemoryLinkStore
 from pkg.object_model.errors import (
     Conflict,
@@ -18,6 +19,7 @@ from pkg.object_model.errors import (
     TooLarge,
     Unavailable,
 )
+from pkg.object_model.events import LinkCheckedEvent, LinkEvent, LinkEventType
 from pkg.object_model.types import (
     MAX_IMPORT_BYTES,
     MAX_IMPORT_ROWS_LISTED,
@@ -46,6 +48,16 @@ class World:
     users: FakeUserDirectory
     graph: FakeSocialGraph
     clock: FakeClock
+    store: MemoryLinkStore
+
+    @property
+    def told(self) -> list[LinkEvent]:
+        return [event for event in self.store.events if isinstance(event, LinkEvent)]
+
+    async def check(self, status: LinkStatus, *, ago: float = 0, **fields: Any) -> None:
+        checked_at = self.clock.time - timedelta(seconds=ago)
+        values: dict[str, Any] = {"id": 1, "user_id": ALICE.user_id, "username": "alice", "url": URL} | fields
+        await self.links.on_link_checked(LinkCheckedEvent(status=status, checked_at=checked_at, **values))
 
     async def add(self, url: str = URL, **fields: Any) -> Link:
         self.clock.advance()
@@ -72,8 +84,9 @@ class World:
 def world() -> World:
     users = FakeUserDirectory([ALICE, BOB])
     graph, clock = FakeSocialGraph(users), FakeClock()
-    links = LinkManager(MemoryLinkStore(), users, graph, clock, SequentialIds(), max_links_per_user=5)
-    return World(links, users, graph, clock)
+    store = MemoryLinkStore()
+    links = LinkManager(store, users, graph, clock, SequentialIds(), max_links_per_user=5)
+    return World(links, users, graph, clock, store)
 
 
 def file_of(*rows: str) -> str:
@@ -153,7 +166,7 @@ async def test_missing_and_deleted(world: World) -> None:
     await world.add()
     assert await world.links.delete_link(ALICE, "Alice", "HTTPS://A.EXAMPLE") is True
     assert await world.links.delete_link(ALICE, "alice", URL) is False
-    assert (await world.add()).version == 2
+    assert (await world.add()).version == 3, "its end had one of its own"
 
 
 @pytest.mark.parametrize(
@@ -283,7 +296,7 @@ async def test_pages_stay_stable_while_links_come_and_go(world: World) -> None:
     "other",
     [{"tag": "x"}, {"url_regex": "a"}, {"q": "a"}, {"status": "valid"}, {"visibility": "public"}, {"username": "bob"}],
 )
-async def test_a_token_of_another_list_is_refused(world: World, other: dict[str, str]) -> None:
+async def test_a_token_of_another_list_is_refused(world: World, other: dict[str, Any]) -> None:
     for number in range(3):
         await world.add(f"https://{number}.example/")
     first = await world.links.get_links(ALICE, GetLinksRequest(username="alice", limit=1))
@@ -438,3 +451,197 @@ async def test_every_refusal_says_what_to_do(world: World) -> None:
     with pytest.raises(DelinkciousError) as refused:
         await world.add("nonsense")
     assert "send an absolute http or https URL" in refused.value.message
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_change_tells_the_link_as_it_is_then(world: World) -> None:
+    """In the original an update carried no link, a delete was never sent, and the time was that of consumption."""
+    added = await world.add(title="A", description="d", tags=("x",), visibility=Visibility.FOLLOWERS)
+    changed = await world.update(title="B", add_tags=("y",))
+    world.clock.advance()
+    await world.links.delete_link(ALICE, "ALICE", URL)
+    assert [event.type for event in world.told] == [
+        LinkEventType.ADDED,
+        LinkEventType.UPDATED,
+        LinkEventType.DELETED,
+    ]
+    for event, link in zip(world.told, (added, changed, changed), strict=True):
+        assert (event.user_id, event.username, event.url, event.link_id) == (1, "alice", URL, added.id)
+        assert (event.title, event.description, event.tags) == (link.title, "d", link.tags)
+        assert (event.visibility, event.status, event.bulk) == (Visibility.FOLLOWERS, LinkStatus.PENDING, False)
+    assert [event.timestamp for event in world.told] == [added.created_at, changed.updated_at, world.clock.time]
+    assert [event.version for event in world.told] == [1, 2, 3]
+    ids = {event.id for event in world.told}
+    assert len(ids | {added.id}) == 4, "an event has an id of its own"
+
+
+async def test_what_did_not_happen_is_not_told(world: World) -> None:
+    await world.add(title="A")
+    for refused in (world.add(), world.add("ftp://a.example/"), world.update(if_version=9, title="x")):
+        with pytest.raises(DelinkciousError):
+            await refused
+    await world.update(title="A")
+    await world.links.delete_link(ALICE, "alice", "https://none.example/")
+    assert len(world.told) == 1
+
+
+async def test_a_link_that_becomes_private_says_so(world: World) -> None:
+    await world.add()
+    await world.update(visibility="private")
+    last = world.told[-1]
+    assert (last.type, last.visibility) == (LinkEventType.UPDATED, Visibility.PRIVATE)
+
+
+async def test_the_time_of_an_event_never_goes_back(world: World) -> None:
+    await world.add()
+    world.clock.advance(-3_600)
+    await world.update(title="B")
+    await world.links.delete_link(ALICE, "alice", URL)
+    times = [event.timestamp for event in world.told]
+    assert times == sorted(times)
+
+
+async def test_a_repeat_with_the_same_key_tells_nothing_new(world: World) -> None:
+    await world.add(idempotency_key="k")
+    await world.add(idempotency_key="k")
+    content = file_of(row("https://b.example/", 'PRIVATE="0"'))
+    await world.take_in(content, idempotency_key="i")
+    await world.take_in(content, idempotency_key="i")
+    assert [event.type for event in world.told] == [LinkEventType.ADDED, LinkEventType.ADDED, LinkEventType.IMPORTED]
+
+
+async def test_an_import_tells_each_link_and_one_summary_of_what_others_see(world: World) -> None:
+    await world.add("https://saved.example/", title="mine")
+    content = file_of(
+        row("https://one.example/", 'PRIVATE="0" ADD_DATE="1000000000"', "One"),
+        row("https://two.example/", 'PRIVATE="1"'),
+        row("https://saved.example/", 'PRIVATE="0" TAGS="new"'),
+        row("https://three.example/", 'PRIVATE="0"'),
+    )
+    await world.take_in(content)
+    *each, summary = world.told[1:]
+    assert [(event.type, event.url, event.visibility) for event in each] == [
+        (LinkEventType.ADDED, "https://one.example/", Visibility.PUBLIC),
+        (LinkEventType.ADDED, "https://two.example/", Visibility.PRIVATE),
+        (LinkEventType.UPDATED, "https://saved.example/", Visibility.PUBLIC),
+        (LinkEventType.ADDED, "https://three.example/", Visibility.PUBLIC),
+    ]
+    assert all(event.bulk for event in each)
+    assert {event.timestamp for event in (*each, summary)} == {world.clock.time}, "the import's, not the file's"
+    assert (summary.type, summary.count, summary.visibility) == (LinkEventType.IMPORTED, 2, Visibility.PUBLIC)
+    assert (summary.url, summary.bulk, summary.username) == ("", False, "alice")
+    await world.take_in(content)
+    assert world.told[-1] == summary, "a second time is no news"
+
+
+@pytest.mark.parametrize(
+    ("visibility", "expected"),
+    [(Visibility.PRIVATE, None), (Visibility.FOLLOWERS, (1, Visibility.FOLLOWERS))],
+)
+async def test_who_may_know_of_an_import(
+    world: World, visibility: Visibility, expected: tuple[int, Visibility] | None
+) -> None:
+    await world.take_in(file_of(row("https://a.example/")), visibility=visibility)
+    summaries = [(event.count, event.visibility) for event in world.told if event.type is LinkEventType.IMPORTED]
+    assert summaries == ([expected] if expected else [])
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_verdict_is_the_links_status_and_no_change_of_it(world: World) -> None:
+    added = await world.add()
+    await world.check(LinkStatus.VALID, url="HTTPS://A.example:443")
+    (link,) = (await world.links.get_links(ALICE, GetLinksRequest(username="alice"))).links
+    assert link == replace(added, status=LinkStatus.VALID)
+    assert len(world.told) == 1
+
+
+async def test_late_results_never_overwrite_newer_ones(world: World) -> None:
+    await world.add()
+    await world.check(LinkStatus.INVALID)
+    await world.check(LinkStatus.VALID, ago=1)
+    assert len(await world.titles(status="invalid")) == 1
+    await world.check(LinkStatus.PENDING, ago=-1)
+    assert len(await world.titles(status="invalid")) == 1, "who could not tell takes nothing away"
+    world.clock.advance()
+    await world.check(LinkStatus.VALID)
+    assert len(await world.titles(status="valid")) == 1
+
+
+async def test_a_verdict_from_the_future_does_not_stand_for_ever(world: World) -> None:
+    await world.add()
+    await world.check(LinkStatus.INVALID, ago=-86_400)
+    world.clock.advance()
+    await world.check(LinkStatus.VALID)
+    assert len(await world.titles(status="valid")) == 1
+
+
+async def test_a_verdict_of_what_nobody_saved(world: World) -> None:
+    await world.check(LinkStatus.VALID)
+    await world.check(LinkStatus.VALID, user_id=99)
+    with pytest.raises(InvalidArgument):
+        await world.check(LinkStatus.VALID, url="nonsense")
+    assert await world.titles() == []
+
+
+async def test_a_link_that_waits_too_long_is_asked_for_again(world: World) -> None:
+    """A lost event left the original's links pending for ever."""
+    added = await world.add(title="A")
+    world.clock.advance(ASK_AGAIN_AFTER.total_seconds())
+    assert await world.links.ask_again() == 0
+    world.clock.advance()
+    assert await world.links.ask_again() == 1
+    again = world.told[-1]
+    assert (again.type, again.bulk, again.timestamp) == (LinkEventType.ADDED, True, world.clock.time)
+    assert (again.username, again.url, again.version, again.title) == ("alice", URL, added.version, "A")
+    assert again.id != world.told[0].id
+    assert await world.links.ask_again() == 0, "not again at once"
+    world.clock.advance(ASK_AGAIN_AFTER.total_seconds() + 1)
+    assert await world.links.ask_again() == 1
+    await world.check(LinkStatus.VALID)
+    world.clock.advance(86_400)
+    assert await world.links.ask_again() == 0
+
+
+async def test_many_are_asked_for_in_batches(world: World) -> None:
+    world.links = LinkManager(
+        world.store, world.users, world.graph, world.clock, SequentialIds(10_000), max_links_per_user=5_000
+    )
+    number = 2 * ASK_AGAIN_BATCH + 1
+    await world.take_in(file_of(*(row(f"https://{place}.example/") for place in range(number))))
+    world.clock.advance(86_400)
+    before = len(world.told)
+    assert await world.links.ask_again() == number
+    assert len({event.url for event in world.told[before:]}) == number
+
+
+async def test_users_who_are_gone_do_not_stand_in_the_way(world: World) -> None:
+    gone = world.users.add(Actor(3, "carol"))
+    await world.links.add_link(gone, AddLinkRequest(url=URL, username="carol"))
+    world.users.remove("carol")
+    await world.add()
+    world.clock.advance(86_400)
+    assert await world.links.ask_again() == 1
+    assert world.told[-1].username == "alice"
+    assert await world.links.ask_again() == 0
+
+
+async def test_when_nobody_knows_the_names_it_is_left_for_the_next_time(world: World) -> None:
+    await world.add()
+    world.clock.advance(86_400)
+    world.users.fault = away("user-manager")
+    with pytest.raises(Unavailable):
+        await world.links.ask_again()
+    world.users.fault = None
+    assert await world.links.ask_again() == 1
+
+
+async def test_one_sweeps_at_a_time(world: World) -> None:
+    await world.add()
+    world.clock.advance(86_400)
+    async with world.store.sweep_alone():
+        assert await world.links.ask_again() == 0
+    assert await world.links.ask_again() == 1

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pkg.object_model.errors import DelinkciousError, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from pkg.object_model.events import FollowEvent
 from pkg.object_model.paging import encode_page_token
 from pkg.object_model.types import (
     MAX_WHOLE_MAP,
@@ -14,12 +15,13 @@ from pkg.object_model.types import (
     FollowRequest,
     FollowState,
     GetFollowRequest,
+    IdPage,
     NamePage,
     Relationship,
 )
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
-from tests.fakes import FakeClock, FakeUserDirectory, away
+from tests.fakes import FakeClock, FakeUserDirectory, SequentialIds, away
 
 ALICE, BOB, CAROL = Actor(1, "Alice"), Actor(2, "bob"), Actor(3, "carol")
 BOB_FOLLOWS_ALICE = FollowRequest(followed="alice", follower="bob")
@@ -31,15 +33,28 @@ class House:
         self.clock = FakeClock()
         self.store = MemorySocialGraphStore()
         self.directory = FakeUserDirectory([ALICE, BOB, CAROL])
-        self.graph = SocialGraphManager(self.store, self.directory, self.clock)
+        self.graph = SocialGraphManager(self.store, self.directory, self.clock, SequentialIds())
 
     async def add_fans(self, number: int) -> list[str]:
         """Followers of Alice; the names, the newest first."""
         fans = [self.directory.add(Actor(100 + count, f"fan{count}")) for count in range(number)]
         for count, fan in enumerate(fans):
             # Three at a time, so that times are equal within pages and across them.
-            await self.store.follow(fan.user_id, ALICE.user_id, self.clock.time + timedelta(seconds=count // 3))
+            await self.let_follow(fan.user_id, self.clock.time + timedelta(seconds=count // 3))
         return [fan.name for fan in reversed(fans)]
+
+    async def let_follow(self, user_id: int, since: datetime) -> None:
+        """Has somebody follow Alice."""
+        event = FollowEvent(
+            id=user_id,
+            follower_id=user_id,
+            follower="",
+            followed_id=ALICE.user_id,
+            followed=ALICE.name,
+            timestamp=since,
+            following=True,
+        )
+        await self.store.follow(user_id, ALICE.user_id, since, event)
 
     async def followers(self, **request: object) -> NamePage:
         return await self.graph.get_followers(None, GetFollowRequest.model_validate({"username": "alice"} | request))
@@ -173,7 +188,7 @@ async def test_a_whole_list_has_a_bound(house: House) -> None:
 
 async def test_who_has_no_name_any_more_is_left_out(house: House) -> None:
     await house.add_fans(2)
-    await house.store.follow(999, ALICE.user_id, house.clock.time + timedelta(days=1))
+    await house.let_follow(999, house.clock.time + timedelta(days=1))
     first = await house.followers(limit=2)
     assert first.names == ["fan1"]
     assert (await house.followers(limit=2, start_token=first.next_page_token)).names == ["fan0"]
@@ -236,3 +251,59 @@ async def test_times_are_kept_to_the_microsecond(house: House) -> None:
     first = await house.followers(limit=1)
     second = await house.followers(limit=1, start_token=first.next_page_token)
     assert first.names + second.names == ["carol", "bob"]
+
+
+# --- what is told, and who hears it -----------------------------------------------------------------------------------
+
+
+async def test_a_follow_and_its_end_are_told_once(house: House) -> None:
+    began = house.clock.time
+    await house.graph.follow(BOB, FollowRequest(followed="ALICE", follower="BOB"))
+    house.clock.advance()
+    for _ in range(2):
+        await house.graph.follow(BOB, BOB_FOLLOWS_ALICE)
+    for _ in range(2):
+        await house.graph.unfollow(BOB, BOB_FOLLOWS_ALICE)
+    followed, ended = house.store.events
+    assert isinstance(followed, FollowEvent)
+    assert isinstance(ended, FollowEvent)
+    assert (followed.following, followed.timestamp) == (True, began)
+    assert (ended.following, ended.timestamp) == (False, house.clock.time)
+    assert followed.id != ended.id
+    for event in (followed, ended):
+        assert (event.user_id, event.follower, event.followed_id, event.followed) == (2, "bob", 1, "Alice")
+
+
+async def test_what_is_refused_is_not_told(house: House) -> None:
+    for actor, request in (
+        (ALICE, BOB_FOLLOWS_ALICE),
+        (BOB, FollowRequest(followed="bob", follower="bob")),
+        (BOB, FollowRequest(followed="nobody", follower="bob")),
+    ):
+        await refusal(house.graph.follow(actor, request), DelinkciousError)
+    assert house.store.events == []
+
+
+@pytest.mark.parametrize("limit", [1, 3, 9, 10, 11, 10_000])
+async def test_all_followers_by_id(house: House, limit: int) -> None:
+    await house.add_fans(10)
+    house.directory.fault = away("user-manager")
+    found: list[int] = []
+    token = ""
+    for _ in range(-(-10 // limit)):
+        page = await house.graph.get_follower_ids(ALICE.user_id, token, limit)
+        assert 1 <= len(page.user_ids) <= limit
+        found += page.user_ids
+        token = page.next_page_token
+    assert (found, token) == ([100 + count for count in range(10)], "")
+    assert await house.graph.get_follower_ids(BOB.user_id, "", limit) == IdPage([], "")
+
+
+async def test_a_question_for_ids_that_makes_no_sense(house: House) -> None:
+    await house.add_fans(3)
+    for limit in (0, -1, 10_001):
+        assert await refusal(house.graph.get_follower_ids(1, "", limit), InvalidArgument) == "invalid_limit"
+    token = (await house.graph.get_follower_ids(1, "", 2)).next_page_token
+    for other in ("?", (await house.followers(limit=1)).next_page_token):
+        assert await refusal(house.graph.get_follower_ids(1, other, 2), InvalidArgument) == "invalid_start_token"
+    assert await refusal(house.graph.get_follower_ids(2, token, 2), InvalidArgument) == "invalid_start_token"
