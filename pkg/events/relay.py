@@ -41,6 +41,8 @@ REMOVE_BATCH: Final = 5_000
 _POLL: Final = 1.0
 _MEASURE_INTERVAL: Final = 5.0
 _REMOVE_INTERVAL: Final = 60.0
+#: Seconds, when it is told to stop, for what waits still.
+_FLUSH: Final = 2.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
@@ -80,7 +82,8 @@ class Relay:
         return tuple(self._owned)
 
     async def run(self) -> None:
-        """Publishes until it is cancelled, whatever becomes of the database and of the bus."""
+        """Publishes until it is cancelled, whatever becomes of the database and of the bus; then, for a moment, what
+        waits still of its partitions."""
         while True:
             try:
                 with database_errors():
@@ -120,6 +123,9 @@ class Relay:
                 if not more:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._woken.wait(), max(0.0, next_look - loop.time()))
+        except asyncio.CancelledError:
+            await self._flush(reader)
+            raise
         finally:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await connection.remove_listener(CHANNEL, self._wake)
@@ -166,6 +172,17 @@ class Relay:
         self._published.inc(len(rows))
         self._pause = _FIRST_PAUSE
         return True
+
+    async def _flush(self, reader: OutboxReader) -> None:
+        """What cannot be published now waits for another worker, or for the next start."""
+        try:
+            async with asyncio.timeout(_FLUSH):
+                while self._owned and (rows := await reader.read_waiting(self._owned, PARTITION_BATCH, BATCH)):
+                    await self._publish(rows)
+                    await reader.mark_published(rows, self._clock.now())
+                    self._published.inc(len(rows))
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DelinkciousError) as fault:
+            _log.warning("events wait in the outbox", reason=type(fault).__name__)
 
     async def _publish(self, rows: Sequence[WaitingRow]) -> None:
         try:

@@ -1,22 +1,27 @@
-"""The link service, put together: settings, stores, clients, manager, transport."""
+"""The link service, put together: settings, stores, clients, manager, transport, events."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from pkg.link_manager.manager import LinkManager
-from pkg.link_manager.sql_store import SqlLinkStore
-
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
+from pkg.events.consumer import Consumer
+from pkg.events.consumers import LINK_STATUS
+from pkg.events.nats_bus import connect_nats
+from pkg.events.relay import Relay
+from pkg.link_manager.manager import LinkManager
+from pkg.link_manager.sql_store import SqlLinkStore
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.runtime.access import SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.background import run_in_background
 from pkg.runtime.caller_auth import CallerAuth
 from pkg.runtime.http_client import open_session
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.migrations import check_schema
 from pkg.runtime.peers import connect_peer
 from pkg.runtime.postgres import open_pool
+from svc.link_service.events import hear_verdicts, sweep_for_ever
 from svc.link_service.routes import body_limit, build_app
 from svc.link_service.settings import LinkServiceSettings
 
@@ -28,6 +33,7 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
     async with (
         await open_pool(settings.database, application_name=settings.service_name) as pool,
         open_session() as session,
+        connect_nats(settings) as bus,
     ):
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         users = UserClient(peer(USER_MANAGER, settings.user_manager))
@@ -41,12 +47,19 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
             max_links_per_user=settings.max_links_per_user,
         )
         caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
-        yield build_http_service(
-            settings,
-            build_app(manager, caller_auth, docs=settings.is_local),
-            # The database only. People go on reading and saving their own links while the user or the social graph
-            # service is away; a link service that called itself unready then would take that from them as well.
-            readiness={"database": partial(check_schema, pool, "pkg.link_manager.migrations")},
-            body_limit=body_limit,
-            timeouts={"/import": settings.stream_timeout, "/export": settings.stream_timeout},
-        )
+        jobs = [Relay(pool, bus, settings.service_name, clock).run()]
+        if settings.consume:
+            # A version that nobody has promoted yet works on nothing by itself.
+            verdicts = Consumer(bus.subscribe(LINK_STATUS), LINK_STATUS, hear_verdicts(manager), bus)
+            jobs += [verdicts.run(), sweep_for_ever(manager.ask_again)]
+        async with run_in_background(*jobs):
+            yield build_http_service(
+                settings,
+                build_app(manager, caller_auth, docs=settings.is_local),
+                # The database only. People go on reading and saving their own links while NATS, the user or the social
+                # graph service is away; a link service that called itself unready then would take that from them as
+                # well. Events wait in the outbox.
+                readiness={"database": partial(check_schema, pool, "pkg.link_manager.migrations")},
+                body_limit=body_limit,
+                timeouts={"/import": settings.stream_timeout, "/export": settings.stream_timeout},
+            )

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pkg.events.settings import EventSettings
 from pkg.object_model.types import DEFAULT_MAX_LINKS_PER_USER
 from pkg.runtime.access import LINK_MANAGER
 from pkg.runtime.postgres import PostgresAddress
@@ -13,11 +14,10 @@ from pkg.runtime.settings import (
     PortNumber,
     SecretFile,
     ServiceAddress,
-    ServiceSettings,
 )
 
 
-class LinkServiceSettings(ServiceSettings):
+class LinkServiceSettings(EventSettings):
     service_name: ClassVar[str] = LINK_MANAGER
 
     port: ListenPort = 8080

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pkg.events.settings import EventSettings
 from pkg.runtime.access import SOCIAL_GRAPH_MANAGER
 from pkg.runtime.postgres import PostgresAddress
 from pkg.runtime.settings import (
@@ -12,11 +13,10 @@ from pkg.runtime.settings import (
     PortNumber,
     SecretFile,
     ServiceAddress,
-    ServiceSettings,
 )
 
 
-class SocialGraphServiceSettings(ServiceSettings):
+class SocialGraphServiceSettings(EventSettings):
     service_name: ClassVar[str] = SOCIAL_GRAPH_MANAGER
 
     port: ListenPort = 9090
