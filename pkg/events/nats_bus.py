@@ -31,6 +31,9 @@ from pkg.runtime.logs import get_logger
 WINDOW: Final = 100
 #: Seconds for the server to answer.
 REPLY_TIMEOUT: Final = 5.0
+#: Seconds after which a request for what is there has had it all: the server says nothing to one that it must not serve
+#: because too many messages wait for their acknowledgement.
+_SILENCE: Final = 1.0
 _CONNECT_TIMEOUT: Final = 2
 #: Seconds; after two of them without an answer the connection is given up.
 _PING_INTERVAL: Final = 5
@@ -282,15 +285,16 @@ class _Connection:
         request: dict[str, object] = {"batch": limit}
         request |= {"expires": int(wait * 1e9)} if wait > 0 else {"no_wait": True}
         found: list[Msg] = []
-        with self._replies() as (inbox, replies):
+        # Of this request alone: messages come under their own subject, and only the inbox tells who asked for them.
+        async with self._inbox_of_one_pull() as (inbox, replies):
             with _bus_errors():
                 await self._client.publish(subject, encode(request), reply=inbox)
             try:
                 with _reply_timeout():
                     async with asyncio.timeout(wait + REPLY_TIMEOUT):
                         while len(found) < limit:
-                            message = await self._reply(replies)
-                            if _ends_pull(message):
+                            message = await self._next_of_pull(replies, None if wait > 0 else _SILENCE)
+                            if message is None or _ends_pull(message):
                                 break
                             found.append(message)
             except Unavailable:
@@ -300,6 +304,32 @@ class _Connection:
                 await self._give_back([*found, *_drained(replies)])
                 raise
         return found
+
+    async def _next_of_pull(self, replies: "asyncio.Queue[Msg | None]", patience: float | None) -> Msg | None:
+        try:
+            async with asyncio.timeout(patience):
+                return await self._reply(replies)
+        except TimeoutError:
+            if patience is None:
+                raise
+            return None
+
+    @asynccontextmanager
+    async def _inbox_of_one_pull(self) -> "AsyncIterator[tuple[str, asyncio.Queue[Msg | None]]]":
+        inbox = self._client.new_inbox()
+        with self._replies() as (_, replies):
+
+            async def keep(message: Msg) -> None:
+                replies.put_nowait(message)
+
+            with _bus_errors():
+                subscription = await self._client.subscribe(inbox, cb=keep)
+            try:
+                yield inbox, replies
+            finally:
+                # The server forgets a request that nobody listens for any more.
+                with contextlib.suppress(OSError, nats.errors.Error):
+                    await subscription.unsubscribe()
 
     async def _reply(self, replies: "asyncio.Queue[Msg | None]") -> Msg:
         message = await replies.get()
@@ -321,13 +351,11 @@ class _Connection:
         replies = self._waiting.get(message.subject.rpartition(".")[2])
         if replies is not None:
             replies.put_nowait(message)
-        else:
-            # Nobody waits for it any more. If it is an event, others shall have it at once.
-            await self._give_back([message])
 
     async def _give_back(self, messages: Iterable[Msg]) -> None:
         for message in messages:
-            if message.reply.startswith("$JS.ACK."):
+            # Without one it is no event, but a word of the server.
+            if message.reply:
                 with contextlib.suppress(Unavailable):
                     await self.send(message.reply, _RETRY)
 

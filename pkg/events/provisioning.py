@@ -41,7 +41,7 @@ async def provision_events(bus: NatsBus, *, replicas: int = 1, max_bytes: int = 
             bus, _stream(DEAD_LETTER_STREAM, [f"{DEAD_LETTERS}.>"], 30 * _DAY, max_bytes // 4, replicas)
         ),
     ]
-    done += [await _provide_consumer(bus, spec) for spec in CONSUMERS]
+    done += [await provide_consumer(bus, spec) for spec in CONSUMERS]
     return [line for line in done if line]
 
 
@@ -88,7 +88,8 @@ async def _provide_stream(bus: NatsBus, wanted: _Config) -> str:
     return ""
 
 
-async def _provide_consumer(bus: NatsBus, spec: ConsumerSpec) -> str:
+async def provide_consumer(bus: NatsBus, spec: ConsumerSpec) -> str:
+    """One of them; says what was done, if anything was. Raises Unavailable likewise."""
     wanted = _consumer(spec)
     make = f"CONSUMER.DURABLE.CREATE.{STREAM}.{spec.name}"
     try:
