@@ -1,23 +1,30 @@
-"""What all tests share: a Postgres with a migrated database for each service, and a NATS, both of the run's own."""
+"""What all tests share: a Postgres with a migrated database for each service, a NATS, a Valkey; all the run's own."""
 
+import asyncio
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from pkg.events.nats_bus import open_bus
 from pkg.events.provisioning import provision_events
+from pkg.local_stack import valkey_server
 from pkg.local_stack.nats_server import ADMINISTRATOR, NatsServer
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.postgres_server import PostgresServer, can_connect
 from pkg.local_stack.program import launch_command
 from pkg.local_stack.provisioning import DATABASES, ServiceDatabase, address_of, provision
 from pkg.local_stack.secret_store import SecretStore
+from pkg.local_stack.valkey_server import ValkeyServer
+from pkg.news_manager.redis_store import RedisAddress, connect_redis
+from pkg.runtime.access import NEWS_MANAGER
 from pkg.runtime.migrations import upgrade
 from pkg.runtime.postgres import PostgresAddress, open_pool
 
@@ -115,6 +122,91 @@ async def running_nats(folder: Path) -> AsyncIterator[TestNats]:
 async def nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestNats]:
     async with running_nats(tmp_path_factory.mktemp("nats")) as server:
         yield server
+
+
+@dataclass
+class TestValkey:
+    """A server that can be stopped and started again; it is emptied for each test that uses it."""
+
+    __test__ = False
+
+    server: ValkeyServer
+    log: Path
+    _process: subprocess.Popen[bytes] | None = None
+
+    def address(self, user: str = NEWS_MANAGER) -> RedisAddress:
+        return RedisAddress("127.0.0.1", self.server.port, user, self.server.password(user))
+
+    def start(self) -> None:
+        program = self.server.program()
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(launch_command(program), stdout=output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START_DEADLINE
+        while not self.server.answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Valkey did not start:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
+    async def empty(self) -> None:
+        async with self.administrator() as redis:
+            await redis.flushall()
+
+    def administrator(self) -> Redis:
+        return connect_redis(self.address(valkey_server.ADMINISTRATOR))
+
+
+@asynccontextmanager
+async def running_valkey(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[TestValkey]:
+    server = ValkeyServer(folder, PortChooser().choose(0), SecretStore(folder / "secrets"), settings)
+    server.initialise()
+    valkey = TestValkey(server, folder / "valkey.log")
+    try:
+        valkey.start()
+        yield valkey
+    finally:
+        valkey.stop()
+
+
+@pytest.fixture(scope="session")
+async def valkey_of_run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestValkey]:
+    async with running_valkey(tmp_path_factory.mktemp("valkey"), {}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def valkey_cluster_of_run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestValkey]:
+    """A cluster of one node: it refuses what touches more than one slot, as each node of a large one does."""
+    settings = {"cluster-enabled": "yes", "cluster-port": str(PortChooser().choose(0)), "appendonly": "no"}
+    async with running_valkey(tmp_path_factory.mktemp("valkey-cluster"), settings) as server:
+        async with server.administrator() as redis:
+            await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)  # type: ignore[no-untyped-call]  # it has none
+            deadline = time.monotonic() + START_DEADLINE
+            while True:
+                try:
+                    await redis.set("feed:{1}:1", "")
+                    break
+                except RedisError:
+                    assert time.monotonic() < deadline, "the cluster does not come up"
+                    await asyncio.sleep(0.05)
+        yield server
+
+
+@pytest.fixture
+async def valkey(valkey_of_run: TestValkey) -> TestValkey:
+    await valkey_of_run.empty()
+    return valkey_of_run
+
+
+@pytest.fixture
+async def valkey_cluster(valkey_cluster_of_run: TestValkey) -> TestValkey:
+    await valkey_cluster_of_run.empty()
+    return valkey_cluster_of_run
 
 
 @asynccontextmanager

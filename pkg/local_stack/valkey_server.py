@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from pkg.local_stack.binaries import valkey_binary
@@ -25,10 +26,20 @@ RULES: Final[Mapping[str, str]] = {
 
 
 class ValkeyServer:
-    def __init__(self, folder: Path, port: int, store: SecretStore) -> None:
+    def __init__(
+        self, folder: Path, port: int, store: SecretStore, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._folder = folder
         self._port = port
         self._store = store
+        self._settings = settings
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    def password(self, user: str) -> str:
+        return self._store.get(f"valkey.{user}")
 
     @property
     def url(self) -> str:
@@ -41,7 +52,7 @@ class ValkeyServer:
         """Writes the server's configuration and its access list, which holds digests of the passwords only."""
         users = ["user default off"]
         for user, rules in RULES.items():
-            digest = sha256(self._store.get(f"valkey.{user}").encode()).hexdigest()
+            digest = sha256(self.password(user).encode()).hexdigest()
             users.append(f"user {user} on #{digest} {rules}")
         write_private(self._folder / "users.acl", "\n".join(users) + "\n")
         settings = {
@@ -56,6 +67,7 @@ class ValkeyServer:
             "maxmemory": "512mb",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
+            **self._settings,
         }
         lines = [f"{name} {value}" for name, value in settings.items()]
         write_private(self._folder / "valkey.conf", "\n".join(lines) + "\n")
@@ -69,5 +81,8 @@ class ValkeyServer:
         )
 
     async def is_ready(self) -> bool:
+        return await asyncio.to_thread(self.answers)
+
+    def answers(self) -> bool:
         # Whoever does not say who they are is told so, as soon as the data is loaded.
-        return await asyncio.to_thread(says, self._port, b"PING\r\n", b"-NOAUTH")
+        return says(self._port, b"PING\r\n", b"-NOAUTH")

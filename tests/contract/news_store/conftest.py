@@ -1,0 +1,43 @@
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from pkg.news_manager.memory_store import MemoryNewsStore
+from pkg.news_manager.redis_store import RedisNewsStore, connect_redis
+from pkg.news_manager.store import LIFETIME, MAX_FEED_LENGTH, NewsStore
+from pkg.object_model.clock import SystemClock
+from tests.conftest import TestValkey
+
+type MakeStore = Callable[..., NewsStore]
+
+
+@pytest.fixture
+async def redis(valkey: TestValkey) -> AsyncIterator[Redis]:
+    async with connect_redis(valkey.address()) as client:
+        yield client
+
+
+@pytest.fixture
+async def redis_cluster(valkey_cluster: TestValkey) -> AsyncIterator[Redis]:
+    async with connect_redis(valkey_cluster.address()) as client:
+        yield client
+
+
+@pytest.fixture(params=["memory", "redis", "redis_cluster"])
+def make_store(request: pytest.FixtureRequest) -> MakeStore:
+    """Makes the store of the test, which is empty, with bounds of the test's own."""
+    client: Redis | None = None if request.param == "memory" else request.getfixturevalue(request.param)
+
+    def make(max_length: int = MAX_FEED_LENGTH, lifetime: timedelta = LIFETIME) -> NewsStore:
+        if client is None:
+            return MemoryNewsStore(SystemClock(), max_length=max_length, lifetime=lifetime)
+        return RedisNewsStore(client, max_length=max_length, lifetime=lifetime)
+
+    return make
+
+
+@pytest.fixture
+def store(make_store: MakeStore) -> NewsStore:
+    return make_store()

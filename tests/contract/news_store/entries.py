@@ -1,0 +1,50 @@
+"""Entries, as tests need them."""
+
+from datetime import UTC, datetime, timedelta
+
+from pkg.news_manager.entry_ids import make_entry_id
+from pkg.news_manager.store import Entry, NewsStore
+from pkg.object_model.types import LinkStatus, NewsEvent, NewsEventType
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+ALICE, BOB, CAROL, DAVE = 2**62 + 7, 2**63 - 1, 9, 104_857_600_000_001
+
+
+def entry(
+    number: int, *, author_id: int = ALICE, link_id: int | None = None, version: int = 1, title: str = ""
+) -> Entry:
+    """Numbers are seconds: a greater one is newer. The link is the entry's own, unless one is named."""
+    timestamp = NOW + timedelta(seconds=number)
+    return Entry(
+        author_id=author_id,
+        link_id=number if link_id is None else link_id,
+        event=NewsEvent(
+            id=make_entry_id(timestamp, number, author_id),
+            event_type=NewsEventType.LINK_ADDED if version == 1 else NewsEventType.LINK_UPDATED,
+            username=f"user{author_id}",
+            url=f"https://{number}.example/é?q=%20",
+            timestamp=timestamp,
+            title=title or f"Title {number} \U0001f600",
+            description='a "quoted"\nline',
+            tags=("zwei", "日本", "a/b"),
+            status=LinkStatus.VALID,
+            version=version,
+        ),
+    )
+
+
+async def publish(store: NewsStore, *entries: Entry, to: tuple[int, ...] = (BOB,)) -> None:
+    for one in entries:
+        saved = await store.save_entry(one)
+        assert saved.current
+        await store.push(one.author_id, [one.id], [] if saved.replaced is None else [saved.replaced], to)
+
+
+async def titles(store: NewsStore, reader_id: int = BOB, after: int | None = None, limit: int = 2_000) -> list[str]:
+    return [one.event.title for one in await store.read_feed(reader_id, after, limit)]
+
+
+async def numbers(store: NewsStore, reader_id: int = BOB, after: int | None = None, limit: int = 2_000) -> list[int]:
+    """Of the entries of a feed, as they are read."""
+    read = await store.read_feed(reader_id, after, limit)
+    return [round((one.event.timestamp - NOW).total_seconds()) for one in read]

@@ -1,0 +1,289 @@
+"""What the news manager needs of a store, asked of each."""
+
+import asyncio
+import time
+from datetime import timedelta
+from itertools import permutations
+from random import Random
+
+import pytest
+
+from pkg.news_manager.store import Entry, FollowOrder, NewsStore
+from tests.contract.news_store.conftest import MakeStore
+from tests.contract.news_store.entries import ALICE, BOB, CAROL, DAVE, NOW, entry, numbers, publish, titles
+
+SECOND = timedelta(seconds=1)
+
+
+def at(seconds: int, event_id: int = 1) -> FollowOrder:
+    return FollowOrder(NOW + seconds * SECOND, event_id)
+
+
+async def read_all(store: NewsStore, reader_id: int, limit: int) -> list[Entry]:
+    """Every page, as a reader turns them."""
+    read: list[Entry] = []
+    while page := await store.read_feed(reader_id, read[-1].id if read else None, limit):
+        assert len(page) <= limit
+        read += page
+    return read
+
+
+# --- entries and feeds ------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_read_is_what_was_saved(store: NewsStore) -> None:
+    one = entry(1)
+    await publish(store, one)
+    assert list(await store.read_feed(BOB, None, 10)) == [one]
+    assert list(await store.read_feed(CAROL, None, 10)) == []
+
+
+async def test_newest_first_in_pages_whatever_the_order_of_coming(store: NewsStore) -> None:
+    for number in (3, 1, 5, 4, 2, 6):
+        await publish(store, entry(number))
+    for limit in (1, 2, 3, 6, 100):
+        assert [one.link_id for one in await read_all(store, BOB, limit)] == [6, 5, 4, 3, 2, 1]
+
+
+async def test_many_feeds_at_once(store: NewsStore) -> None:
+    readers = tuple(range(1, 1_601))
+    await publish(store, entry(1), entry(2), to=readers)
+    for reader in (1, 2, 500, 501, 1_600):
+        assert await numbers(store, reader) == [2, 1]
+
+
+async def test_several_entries_in_one_push(store: NewsStore) -> None:
+    await publish(store, entry(3))
+    some = [entry(number) for number in (4, 2, 5)]
+    for one in some:
+        await store.save_entry(one)
+    await store.push(ALICE, [one.id for one in some], [], [BOB, CAROL])
+    assert await numbers(store) == [5, 4, 3, 2]
+    assert await numbers(store, CAROL) == [5, 4, 2]
+
+
+@pytest.mark.parametrize("number", [2, 5, 9])
+async def test_pushing_again_changes_nothing(store: NewsStore, number: int) -> None:
+    for each in range(1, 10):
+        await publish(store, entry(each))
+    before = await numbers(store)
+    assert await store.save_entry(entry(number)) == (True, None)
+    await store.push(ALICE, [entry(number).id], [], [BOB])
+    assert await numbers(store) == before
+
+
+async def test_a_feed_holds_the_newest(make_store: MakeStore) -> None:
+    store = make_store(max_length=5)
+    for number in (1, 2, 3, 4, 5, 6, 8):
+        await publish(store, entry(number))
+    assert await numbers(store) == [8, 6, 5, 4, 3]
+    await publish(store, entry(7), entry(0))
+    assert await numbers(store) == [8, 7, 6, 5, 4]
+
+
+async def test_feeds_and_entries_end(make_store: MakeStore) -> None:
+    lifetime = timedelta(seconds=0.8)
+    store = make_store(lifetime=lifetime)
+    await publish(store, entry(1))
+    await store.push(CAROL, [entry(1).id], [], [DAVE])
+    assert await numbers(store) == [1]
+    deadline = time.monotonic() + 10
+    while await numbers(store):
+        assert time.monotonic() < deadline, "it does not end"
+        await asyncio.sleep(0.02)
+    assert await numbers(store, DAVE) == []
+    # Nothing remains that would keep it from coming again.
+    await publish(store, entry(1))
+    assert await numbers(store) == [1]
+
+
+async def test_what_is_about_many_links(store: NewsStore) -> None:
+    one = entry(1, link_id=0)
+    for _ in range(2):
+        await store.add_entry(one)
+        await store.push(ALICE, [one.id], [], [BOB])
+    assert list(await store.read_feed(BOB, None, 10)) == [one]
+
+
+# --- one entry a link -------------------------------------------------------------------------------------------------
+
+
+async def test_a_newer_version_takes_the_place(store: NewsStore) -> None:
+    old, new = entry(1, link_id=7), entry(3, link_id=7, version=2)
+    await publish(store, old, entry(2, link_id=8), to=(BOB, CAROL))
+    assert await store.save_entry(new) == (True, old.id)
+    # For every reader from this moment on, told or not.
+    assert await numbers(store) == [2]
+    await store.push(ALICE, [new.id], [old.id], [BOB])
+    assert await numbers(store) == [3, 2]
+    assert await numbers(store, CAROL) == [2]
+
+
+async def test_older_and_equal_versions_change_nothing(store: NewsStore) -> None:
+    await publish(store, entry(3, link_id=7, version=2, title="second"))
+    assert await store.save_entry(entry(1, link_id=7, version=1)) == (False, None)
+    assert await store.save_entry(entry(4, link_id=7, version=2, title="another")) == (False, None)
+    assert await store.save_entry(entry(3, link_id=7, version=2)) == (True, None)
+    assert await titles(store) == ["second"]
+
+
+async def test_a_link_of_another_author_is_another_link(store: NewsStore) -> None:
+    await publish(store, entry(1, link_id=7), entry(2, author_id=CAROL, link_id=7))
+    assert await numbers(store) == [2, 1]
+    assert await store.remove_entry(CAROL, 7, 2) == entry(2, author_id=CAROL).id
+    assert await numbers(store) == [1]
+
+
+async def test_an_end_is_an_end_for_all_readers_and_for_older_versions(store: NewsStore) -> None:
+    one = entry(1, link_id=7, version=3)
+    await publish(store, one, entry(2), to=(BOB, CAROL))
+    assert await store.remove_entry(ALICE, 7, 2) is None
+    assert await numbers(store) == [2, 1]
+    assert await store.remove_entry(ALICE, 7, 4) == one.id
+    assert await store.remove_entry(ALICE, 7, 4) is None
+    for reader in (BOB, CAROL):
+        assert await numbers(store, reader) == [2]
+    for version in (3, 4):
+        assert await store.save_entry(entry(1, link_id=7, version=version)) == (False, None)
+    assert await numbers(store) == [2]
+    await publish(store, entry(5, link_id=7, version=5))
+    assert await numbers(store) == [5, 2]
+
+
+async def test_an_end_before_the_beginning(store: NewsStore) -> None:
+    assert await store.remove_entry(ALICE, 7, 2) is None
+    assert await store.save_entry(entry(1, link_id=7, version=1)) == (False, None)
+
+
+async def test_every_order_of_versions_ends_alike(store: NewsStore) -> None:
+    """Three versions and the end of the second one's successor, in any order, each heard twice."""
+    for link_id, order in enumerate(permutations(range(1, 5)), 100):
+        for version in order * 2:
+            if version == 3:
+                await store.remove_entry(ALICE, link_id, 3)
+                continue
+            one = entry(link_id * 10 + version, link_id=link_id, version=version)
+            if (await store.save_entry(one)).current:
+                await store.push(ALICE, [one.id], [], [BOB])
+    read = await store.read_feed(BOB, None, 1_000)
+    assert sorted(one.link_id for one in read) == list(range(100, 124))
+    assert {one.event.version for one in read} == {4}
+
+
+async def test_pages_hold_while_entries_come_and_go(store: NewsStore) -> None:
+    for number in range(1, 11):
+        await publish(store, entry(number))
+    first = await store.read_feed(BOB, None, 3)
+    await publish(store, entry(11), entry(12, link_id=9, version=2))
+    for number in (first[-1].link_id, 6, 5):
+        await store.remove_entry(ALICE, number, 2)
+    assert await numbers(store) == [12, 11, 10, 7, 4, 3, 2, 1]
+    # What the page ended with is gone, from the list as well by now.
+    assert await numbers(store, after=first[-1].id) == [7, 4, 3, 2, 1]
+
+
+async def test_a_page_is_filled_past_what_is_gone(store: NewsStore) -> None:
+    for number in range(1, 301):
+        await publish(store, entry(number))
+    for number in range(11, 291):
+        await store.remove_entry(ALICE, number, 2)
+    assert await numbers(store, limit=15) == [*range(300, 290, -1), *range(10, 5, -1)]
+    assert await numbers(store, after=entry(6).id, limit=15) == [5, 4, 3, 2, 1]
+
+
+# --- beginning and ceasing to follow ----------------------------------------------------------------------------------
+
+
+async def test_backfilling(store: NewsStore) -> None:
+    known, ended, new = entry(1, version=1), entry(2, version=1), entry(3, version=4)
+    await publish(store, known, ended, to=(CAROL,))
+    await store.remove_entry(ALICE, 2, 2)
+    await publish(store, entry(2, author_id=DAVE))
+    assert await store.set_following(BOB, ALICE, at(10), True)
+    wanted = [entry(9, link_id=1, version=3), entry(8, link_id=2), new]
+    ids = await store.find_or_save_entries(wanted)
+    assert ids == [known.id, new.id]
+    for _ in range(2):
+        await store.merge(BOB, ALICE, at(10), ids)
+    read = await store.read_feed(BOB, None, 10)
+    assert [(one.author_id, one.link_id) for one in read] == [(ALICE, 3), (DAVE, 2), (ALICE, 1)]
+    assert read[-1] == known
+    assert await store.find_or_save_entries(wanted) == ids
+    assert await store.find_or_save_entries([]) == []
+
+
+async def test_an_event_replaces_what_was_backfilled_for_its_version(store: NewsStore) -> None:
+    filled, heard = entry(1, link_id=7, version=2), entry(5, link_id=7, version=2, title="heard")
+    await store.find_or_save_entries([filled])
+    assert await store.save_entry(heard) == (True, filled.id)
+    assert await store.find_or_save_entries([filled]) == [heard.id]
+
+
+async def test_a_full_feed_takes_in_what_is_new_enough(make_store: MakeStore) -> None:
+    store = make_store(max_length=4)
+    await publish(store, *(entry(number, author_id=DAVE) for number in (2, 4, 6, 8)))
+    await store.set_following(BOB, ALICE, at(10), True)
+    ids = await store.find_or_save_entries([entry(number) for number in (1, 3, 5, 9)])
+    await store.merge(BOB, ALICE, at(10), ids)
+    assert await numbers(store) == [9, 8, 6, 5]
+    await store.merge(BOB, ALICE, at(10), [])
+    assert await numbers(store) == [9, 8, 6, 5]
+
+
+async def test_leaving(store: NewsStore) -> None:
+    await publish(store, entry(1), entry(2, author_id=DAVE), entry(3), to=(BOB, CAROL))
+    assert await store.set_following(BOB, ALICE, at(10), False)
+    for _ in range(2):
+        await store.drop_author(BOB, ALICE, at(10))
+    assert await numbers(store) == [2]
+    assert await numbers(store, CAROL) == [3, 2, 1]
+    # On its way when they left.
+    await publish(store, entry(4), to=(BOB, CAROL))
+    assert await numbers(store) == [2]
+    assert await numbers(store, CAROL) == [4, 3, 2, 1]
+    assert await store.set_following(BOB, ALICE, at(11), True)
+    await publish(store, entry(5), to=(BOB, CAROL))
+    assert await numbers(store) == [5, 2]
+
+
+async def test_leaving_the_only_author(store: NewsStore) -> None:
+    await publish(store, entry(1))
+    await store.set_following(BOB, ALICE, at(10), False)
+    await store.drop_author(BOB, ALICE, at(10))
+    assert await numbers(store) == []
+    await store.set_following(CAROL, ALICE, at(10), False)
+    await store.drop_author(CAROL, ALICE, at(10))
+    assert await numbers(store, CAROL) == []
+
+
+async def test_the_latest_of_follow_and_unfollow_holds(store: NewsStore) -> None:
+    await store.save_entry(entry(1))
+    assert await store.set_following(BOB, ALICE, at(10), False)
+    assert not await store.set_following(BOB, ALICE, at(9, 99), True)
+    await store.merge(BOB, ALICE, at(9, 99), [entry(1).id])
+    assert await numbers(store) == []
+    await store.push(ALICE, [entry(1).id], [], [BOB])
+    assert await numbers(store) == []
+
+    # In one moment the event's id decides; the same one again is no other.
+    assert await store.set_following(BOB, ALICE, at(10, 2), True)
+    assert await store.set_following(BOB, ALICE, at(10, 2), True)
+    await store.merge(BOB, ALICE, at(10, 2), [entry(1).id])
+    assert not await store.set_following(BOB, ALICE, at(10, 1), False)
+    await store.drop_author(BOB, ALICE, at(10, 1))
+    assert await numbers(store) == [1]
+    assert await store.set_following(CAROL, ALICE, at(1), False), "others are others"
+
+
+# --- at once ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_at_once_each_entry_is_there_once(store: NewsStore, seed: int) -> None:
+    one_by_one = [publish(store, entry(number), to=(BOB, CAROL)) for number in range(1, 51)]
+    again = [publish(store, entry(number), to=(BOB, CAROL)) for number in range(1, 51, 3)]
+    changes = [*one_by_one, *again]
+    Random(seed).shuffle(changes)
+    await asyncio.gather(*changes)
+    for reader in (BOB, CAROL):
+        assert await numbers(store, reader) == list(range(50, 0, -1))

@@ -1,0 +1,135 @@
+"""What only the store in Valkey promises: bounds that the server keeps, rights, and faults that become ours."""
+
+import asyncio
+import time
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
+
+from pkg.news_manager.redis_store import RedisAddress, RedisNewsStore, connect_redis
+from pkg.news_manager.store import FollowOrder
+from pkg.object_model.errors import Unavailable
+from tests.conftest import TestValkey
+from tests.contract.news_store.entries import ALICE, BOB, CAROL, NOW, entry, numbers, publish
+
+
+async def keys(valkey: TestValkey) -> dict[str, int]:
+    """Every key, with the milliseconds that it has left."""
+    async with valkey.administrator() as administrator:
+        return {key.decode(): await administrator.pttl(key) async for key in administrator.scan_iter()}
+
+
+async def test_every_key_has_a_prefix_a_slot_and_an_end(redis: Redis, valkey: TestValkey) -> None:
+    store = RedisNewsStore(redis)
+    await publish(store, entry(1), entry(2, link_id=1, version=2), to=(BOB, CAROL))
+    await store.remove_entry(ALICE, 9, 1)
+    await store.add_entry(entry(3, link_id=0))
+    for event_id, following in enumerate((True, False)):
+        order = FollowOrder(NOW, event_id)
+        await store.set_following(BOB, ALICE, order, following)
+        await store.merge(BOB, ALICE, order, await store.find_or_save_entries([entry(5)]))
+        await store.drop_author(BOB, ALICE, order)
+    await publish(store, entry(6, author_id=CAROL))
+    kept = await keys(valkey)
+    assert {name.partition("{")[0] for name in kept} == {
+        "feed:",
+        "news:entry:",
+        "news:link:",
+        "news:follow:",
+        "news:left:",
+    }
+    month = timedelta(days=30) // timedelta(milliseconds=1)
+    for name, left in kept.items():
+        assert "{" in name and 0 < left <= month, name
+
+
+async def test_what_ends_leaves_no_entry_behind(redis: Redis, valkey: TestValkey) -> None:
+    store = RedisNewsStore(redis)
+    for version in range(1, 20):
+        await publish(store, entry(version, link_id=1, version=version))
+    await store.remove_entry(ALICE, 1, 20)
+    assert not [name for name in await keys(valkey) if name.startswith("news:entry:")]
+    (feed,) = [name for name in await keys(valkey) if name.startswith("feed:")]
+    async with redis.pipeline() as pipeline:
+        pipeline.llen(feed)
+        assert await pipeline.execute() == [1], "replaced entries leave feeds as well"
+
+
+async def test_a_feed_is_kept_alive_by_what_comes(redis: Redis, valkey: TestValkey) -> None:
+    store = RedisNewsStore(redis, lifetime=timedelta(hours=1))
+    await publish(store, entry(1))
+    (feed,) = [name for name in await keys(valkey) if name.startswith("feed:")]
+    await redis.pexpire(feed, 60_000)
+    await publish(store, entry(2))
+    assert await redis.pttl(feed) > 3_500_000
+
+
+async def test_a_restart_that_forgets_the_scripts(redis: Redis, valkey: TestValkey) -> None:
+    store = RedisNewsStore(redis)
+    await publish(store, entry(1), to=(BOB, CAROL))
+    async with valkey.administrator() as administrator:
+        await administrator.script_flush()
+        await publish(store, entry(2), to=(BOB, CAROL))
+        await administrator.script_flush()
+    await store.push(ALICE, [entry(1).id, entry(2).id], [], [BOB, CAROL])
+    assert await numbers(store) == await numbers(store, CAROL) == [2, 1]
+
+
+async def test_away_and_back(redis: Redis, valkey: TestValkey) -> None:
+    store = RedisNewsStore(redis)
+    await publish(store, entry(1))
+    valkey.stop()
+    try:
+        for call in (
+            store.check(),
+            store.save_entry(entry(2)),
+            store.add_entry(entry(2)),
+            store.push(ALICE, [entry(2).id], [], [BOB, CAROL]),
+            store.read_feed(BOB, None, 10),
+            store.read_feed(BOB, entry(1).id, 10),
+        ):
+            with pytest.raises(Unavailable) as away:
+                await call
+            assert away.value.code == "news_store_unavailable"
+    finally:
+        valkey.start()
+    deadline = time.monotonic() + 10
+    while True:
+        # It answers before it has read its file.
+        with suppress(Unavailable):
+            await store.check()
+            break
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    assert await numbers(store) == [1], "what was told is on disk"
+
+
+async def test_full(redis: Redis, valkey: TestValkey) -> None:
+    store = RedisNewsStore(redis)
+    await publish(store, entry(1))
+    async with valkey.administrator() as administrator:
+        await administrator.config_set("maxmemory", "1mb")
+        try:
+            with pytest.raises(Unavailable):
+                await store.save_entry(entry(2))
+            assert await numbers(store) == [1]
+        finally:
+            await administrator.config_set("maxmemory", "512mb")
+
+
+async def test_a_wrong_password_is_unavailable(valkey: TestValkey) -> None:
+    given = valkey.address()
+    async with connect_redis(RedisAddress(given.host, given.port, given.user, "wrong")) as client:
+        with pytest.raises(Unavailable):
+            await RedisNewsStore(client).check()
+    assert given.password not in repr(given)
+
+
+async def test_the_service_may_touch_its_own_keys_only(redis: Redis) -> None:
+    with pytest.raises(NoPermissionError):
+        await redis.get("limit:{1}:1")
+    with pytest.raises(NoPermissionError):
+        await redis.flushall()
