@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pkg.local_stack.stack import StackOptions, run_stack  # noqa: E402  # found by the line above
+from pkg.runtime.logs import configure_logs  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
 
 EPILOG = """\
@@ -17,9 +18,10 @@ where is in DIR/ready.json from the moment when everything serves, the logs are 
 
 Servers of your own are used, and not started, where the environment names them:
   DELINKCIOUS_POSTGRES_URL  postgresql://user:password@host:5432/postgres, of a role that may create roles and databases
-  DELINKCIOUS_NATS_URL      nats://host:4222
-  DELINKCIOUS_REDIS_URL     redis://host:6379
-MAX_LINKS_PER_USER, LOG_LEVEL and DELINKCIOUS_TOKEN_CACHE_SECONDS are passed on to the services. NO_COLOR is heeded.
+  DELINKCIOUS_NATS_URL      nats://user:password@host:4222, of a user who may do anything with JetStream
+  DELINKCIOUS_REDIS_URL     redis://user:password@host:6379
+MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED and LINK_CHECKER_CONTACT are passed
+on to the services. NO_COLOR is heeded.
 
 Ctrl-C stops everything in good order; a second one kills what is left.
 """
@@ -58,6 +60,8 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = read_arguments()
+    # What goes wrong is told by the stack itself; the log of the libraries that it uses would only come in between.
+    configure_logs("up", "error")
     options = StackOptions(
         data=arguments.data,
         gateway_port=arguments.gateway_port,

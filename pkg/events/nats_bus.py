@@ -86,6 +86,13 @@ class NatsBus:
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
         self._subscribed: dict[str, ConsumerSpec] = {}
+        #: Why the last attempt to connect failed.
+        self._fault = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether NATS is there and does not let us in."""
+        return self._connection is None and "Authorization" in self._fault
 
     async def publish(self, messages: Sequence[Message]) -> None:
         for window in itertools.batched(messages, WINDOW):
@@ -120,7 +127,7 @@ class NatsBus:
             Unavailable: there is none now.
         """
         if self._connection is None:
-            raise _away()
+            raise _away(self._fault)
         return self._connection
 
     async def wait_connected(self, seconds: float) -> bool:
@@ -137,13 +144,15 @@ class NatsBus:
                 await connection.open()
                 self._connection, pause, told = connection, _FIRST_PAUSE, False
                 self._connected.set()
+                self._fault = ""
                 _log.info("connected to NATS", host=self._address.host, port=self._address.port)
                 await connection.closed.wait()
                 _log.warning("the connection to NATS is lost")
             except (OSError, ValueError, TimeoutError, nats.errors.Error) as fault:
+                self._fault = str(connection.fault or fault)
                 if not told:
                     told = True
-                    _log.warning("cannot connect to NATS; trying on", reason=f"{type(fault).__name__}: {fault}")
+                    _log.warning("cannot connect to NATS; trying on", reason=self._fault)
             finally:
                 self._connection = None
                 self._connected.clear()
@@ -219,6 +228,8 @@ class _Connection:
         self._numbers = itertools.count()
         self._waiting: dict[str, asyncio.Queue[Msg | None]] = {}
         self.closed = asyncio.Event()
+        #: What the client last complained of. It says so nowhere else when it cannot connect.
+        self.fault: Exception | None = None
 
     async def open(self) -> None:
         """Raises what the client raises."""
@@ -360,8 +371,10 @@ class _Connection:
                     await self.send(message.reply, _RETRY)
 
     async def _on_error(self, fault: Exception) -> None:
-        # The server's own words, which name a subject at most.
-        _log.warning("NATS reports an error", reason=f"{type(fault).__name__}: {fault}")
+        self.fault = fault
+        if self._inbox:
+            # The server's own words, which name a subject at most.
+            _log.warning("NATS reports an error", reason=f"{type(fault).__name__}: {fault}")
 
     async def _on_closed(self) -> None:
         self.closed.set()
@@ -423,8 +436,9 @@ def _reply_timeout() -> Iterator[None]:
         raise Unavailable("NATS does not answer; try again shortly", code="bus_unavailable", retry_after=1) from None
 
 
-def _away() -> Unavailable:
-    return Unavailable("NATS cannot be reached; try again shortly", code="bus_unavailable", retry_after=1)
+def _away(fault: str = "") -> Unavailable:
+    why = f" ({fault})" if fault else ""
+    return Unavailable(f"NATS cannot be reached{why}; try again shortly", code="bus_unavailable", retry_after=1)
 
 
 def _not_provisioned() -> Unavailable:

@@ -4,6 +4,7 @@ One stream has all events; another has those that could not be worked on. Both k
 so that it can be looked at; what is lost with NATS is in the outbox (docs/adr/010).
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,9 +19,11 @@ from pkg.events.messages import (
     SOCIAL_GRAPH_EVENTS,
     STREAM,
 )
-from pkg.events.nats_bus import NatsBus
+from pkg.events.nats_bus import NatsBus, open_bus
+from pkg.events.settings import NatsAddress
 from pkg.object_model.errors import Unavailable
 
+_POLL: Final = 0.2
 _DAY: Final = 24 * 3600.0
 #: Bytes of one stream, after which its oldest messages go.
 MAX_BYTES: Final = 1024**3
@@ -43,6 +46,26 @@ async def provision_events(bus: NatsBus, *, replicas: int = 1, max_bytes: int = 
     ]
     done += [await provide_consumer(bus, spec) for spec in CONSUMERS]
     return [line for line in done if line]
+
+
+async def provision_at(
+    address: NatsAddress, *, replicas: int = 1, max_bytes: int = MAX_BYTES, patience: float = 20.0
+) -> list[str]:
+    """``provision_events`` for whoever has no bus; gives a server ``patience`` seconds to come up.
+
+    Raises:
+        Unavailable: likewise.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    async with open_bus(address, "provisioning") as bus:
+        while True:
+            try:
+                return await provision_events(bus, replicas=replicas, max_bytes=max_bytes)
+            except Unavailable:
+                if bus.refused or loop.time() > until:
+                    raise
+            await asyncio.sleep(_POLL)
 
 
 def _stream(name: str, subjects: list[str], max_age: float, max_bytes: int, replicas: int) -> _Config:

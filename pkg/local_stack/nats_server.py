@@ -51,6 +51,10 @@ class NatsServer:
         self._store = store
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def url(self) -> str:
         return f"nats://{LOOPBACK}:{self._port}"
 

@@ -1,17 +1,20 @@
 """The servers of a stack: its own, or those that the environment names."""
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import psycopg2
 
+from pkg.events.settings import USUAL_PORT as NATS_PORT
+from pkg.events.settings import NatsAddress
 from pkg.local_stack import nats_server, postgres_server, valkey_server
 from pkg.local_stack.data_folder import DataFolder
 from pkg.local_stack.nats_server import NatsServer
-from pkg.local_stack.ports import PortChooser
+from pkg.local_stack.ports import LOOPBACK, PortChooser
 from pkg.local_stack.postgres_server import PostgresServer
 from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.valkey_server import ValkeyServer
@@ -26,6 +29,22 @@ _SCHEMES: Final[Mapping[str, tuple[str, ...]]] = {
     NATS_URL: ("nats", "tls"),
     REDIS_URL: ("redis", "rediss"),
 }
+_ENCRYPTED: Final = frozenset({"tls", "rediss"})
+
+
+@dataclass(frozen=True)
+class Login:
+    """Where a server is, and as whom one gets in."""
+
+    host: str
+    port: int
+    user: str
+    password_file: Path
+    tls: bool = False
+
+    def nats_address(self) -> NatsAddress:
+        password = self.password_file.read_text(encoding="utf-8").strip()
+        return NatsAddress(self.host, self.port, self.user, password, self.tls)
 
 
 @dataclass(frozen=True)
@@ -33,6 +52,9 @@ class Servers:
     #: To be started; what the environment names is not among them.
     own: tuple[PostgresServer | NatsServer | ValkeyServer, ...]
     postgres: PostgresAddress
+    #: Of each user.
+    nats: Callable[[str], Login]
+    valkey: Callable[[str], Login]
     #: By name, where each is and who gets in, for ``ready.json``.
     descriptions: Mapping[str, Mapping[str, Any]]
     #: By name, where those are that somebody else runs.
@@ -62,22 +84,22 @@ def choose_servers(
 
     if url := environment.get(NATS_URL):
         given["nats"] = _place(NATS_URL, url)
-        nats: dict[str, Any] = {"url": url}
+        nats_login, nats = _given(NATS_URL, url, NATS_PORT, folder.secrets / "given-nats")
     else:
-        nats_own = NatsServer(folder.nats, ports.choose(nats_server.USUAL_PORT), store)
-        nats = _description(nats_own, nats_server.PERMISSIONS)
+        nats_own = NatsServer(folder.nats, ports.choose(NATS_PORT), store)
+        nats_login, nats = _logins(nats_own), _description(nats_own, nats_server.PERMISSIONS)
         own.append(nats_own)
 
     if url := environment.get(REDIS_URL):
         given["valkey"] = _place(REDIS_URL, url)
-        redis: dict[str, Any] = {"url": url}
+        valkey_login, redis = _given(REDIS_URL, url, valkey_server.USUAL_PORT, folder.secrets / "given-valkey")
     else:
         valkey = ValkeyServer(folder.valkey, ports.choose(valkey_server.USUAL_PORT), store)
-        redis = _description(valkey, valkey_server.RULES)
+        valkey_login, redis = _logins(valkey), _description(valkey, valkey_server.RULES)
         own.append(valkey)
 
     descriptions = {"postgres": _postgres_description(address, password_file), "nats": nats, "redis": redis}
-    return Servers(tuple(own), address, descriptions, given)
+    return Servers(tuple(own), address, nats_login, valkey_login, descriptions, given)
 
 
 def check_given_postgres(address: PostgresAddress) -> None:
@@ -89,6 +111,32 @@ def check_given_postgres(address: PostgresAddress) -> None:
         postgres_server.connect(address).close()
     except psycopg2.OperationalError as error:
         raise StartError(f"{POSTGRES_URL}: cannot connect: {str(error).strip()}") from None
+
+
+def _logins(server: NatsServer | ValkeyServer) -> Callable[[str], Login]:
+    return lambda user: Login(LOOPBACK, server.port, user, server.password_file(user))
+
+
+def _given(
+    variable: str, url: str, usual_port: int, password_file: Path
+) -> tuple[Callable[[str], Login], dict[str, Any]]:
+    """Everybody gets in as the URL says. Without a user in it the server must be one that asks nobody."""
+    parts = urlsplit(url)
+    if parts.username is not None and not (parts.username and parts.password):
+        raise StartError(
+            f"{variable} names a user without a password, or none; write it as {parts.scheme}://user:password@host"
+        )
+    write_private(password_file, unquote(parts.password or secrets.token_urlsafe(32)))
+    user = unquote(parts.username or "")
+
+    def login(service: str) -> Login:
+        host, port = parts.hostname or "", parts.port or usual_port
+        return Login(host, port, user or service, password_file, tls=parts.scheme in _ENCRYPTED)
+
+    if not user:
+        return login, {"url": url}
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return login, {"url": bare, "user": user, "password_file": str(password_file)}
 
 
 def _description(server: NatsServer | ValkeyServer, users: Mapping[str, object]) -> dict[str, Any]:

@@ -3,16 +3,25 @@
 import asyncio
 import http.client
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pkg.local_stack import demo_site
 from pkg.local_stack.ports import LOOPBACK
 from pkg.local_stack.program import Program
 from pkg.local_stack.provisioning import ServiceDatabase, database_named
-from pkg.runtime.access import API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.local_stack.servers import Login
+from pkg.runtime.access import (
+    API_GATEWAY,
+    LINK_CHECK_FUNCTION,
+    LINK_CHECKER,
+    LINK_MANAGER,
+    SOCIAL_GRAPH_MANAGER,
+    USER_MANAGER,
+)
 from pkg.runtime.postgres import PostgresAddress
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -25,7 +34,9 @@ _PASSED_ON: Final = (
     "LOG_LEVEL",
     "MAX_LINKS_PER_USER",
     "DELINKCIOUS_TOKEN_CACHE_SECONDS",
+    "LINK_CHECKER_CONTACT",
 )
+_ALLOWED: Final = "LINK_CHECKER_ALLOWED"
 _PROBE_TIMEOUT: Final = 3.0
 #: Longer than a service gives its last requests.
 _STOP_GRACE: Final = 25.0
@@ -41,6 +52,10 @@ class Service:
     database: str | None = None
     #: Names of the services that it calls.
     needs: tuple[str, ...] = ()
+    #: Whether it tells events, or hears them.
+    events: bool = False
+    #: What it finds on the demo site, it may look at.
+    looks_at_demo_site: bool = False
 
 
 #: In the order in which they are shown; they are stopped in the reverse one.
@@ -53,10 +68,19 @@ SERVICES: Final = (
         9090,
         "social_graph_manager",
         (USER_MANAGER,),
+        events=True,
     ),
     Service(
-        LINK_MANAGER, "svc.link_service", "LINK_MANAGER", 8080, "link_manager", (USER_MANAGER, SOCIAL_GRAPH_MANAGER)
+        LINK_MANAGER,
+        "svc.link_service",
+        "LINK_MANAGER",
+        8080,
+        "link_manager",
+        (USER_MANAGER, SOCIAL_GRAPH_MANAGER),
+        events=True,
     ),
+    Service(LINK_CHECK_FUNCTION, "fun.link_checker.host", "LINK_CHECK_FUNCTION", 8090, looks_at_demo_site=True),
+    Service(LINK_CHECKER, "svc.link_checker_service", "LINK_CHECKER", 8082, needs=(LINK_CHECK_FUNCTION,), events=True),
     Service(
         API_GATEWAY,
         "svc.api_gateway_service",
@@ -75,6 +99,8 @@ class Surroundings:
     ports: Mapping[str, int]
     mutual_auth_files: Mapping[str, Path]
     postgres: PostgresAddress
+    #: Of each user.
+    nats: Callable[[str], Login]
     #: By role.
     password_files: Mapping[str, Path]
     #: The environment of the stack itself.
@@ -93,6 +119,18 @@ class Surroundings:
             stop_grace=_STOP_GRACE,
         )
 
+    def demo_site(self) -> Program:
+        port = self.ports[demo_site.NAME]
+        return Program(
+            name=demo_site.NAME,
+            command=(sys.executable, "-m", demo_site.__name__, "--port", str(port)),
+            address=f"http://{LOOPBACK}:{port}",
+            is_ready=partial(asyncio.to_thread, is_ready, port),
+            environment={name: self.environment[name] for name in ("PATH", "HOME") if name in self.environment},
+            working_directory=_ROOT,
+            stateless=True,
+        )
+
     def _environment(self, service: Service, port: int) -> dict[str, str]:
         variables = {name: self.environment[name] for name in _PASSED_ON if name in self.environment}
         variables |= {
@@ -107,6 +145,12 @@ class Surroundings:
                 variables[f"{callee.variable}_SERVICE_PORT"] = str(self.ports[callee.name])
         if service.database:
             variables |= self._database(database_named(service.database))
+        if service.events:
+            variables |= _events(self.nats(service.name))
+        if service.looks_at_demo_site:
+            # Whatever else somebody lets it look at stays.
+            allowed = [self.environment.get(_ALLOWED, ""), f"{LOOPBACK}:{self.ports[demo_site.NAME]}"]
+            variables[_ALLOWED] = ",".join(filter(None, allowed))
         return variables
 
     def _database(self, database: ServiceDatabase) -> dict[str, str]:
@@ -117,6 +161,16 @@ class Surroundings:
             f"{database.variable}_USER": database.service,
             f"{database.variable}_PASSWORD_FILE": str(self.password_files[database.service]),
         }
+
+
+def _events(login: Login) -> dict[str, str]:
+    return {
+        "NATS_CLUSTER_SERVICE_HOST": login.host,
+        "NATS_CLUSTER_SERVICE_PORT": str(login.port),
+        "NATS_USER": login.user,
+        "NATS_PASSWORD_FILE": str(login.password_file),
+        "NATS_TLS": str(login.tls).lower(),
+    }
 
 
 def is_ready(port: int) -> bool:

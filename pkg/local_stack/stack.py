@@ -11,17 +11,21 @@ from typing import Any, Final, TextIO
 
 import psycopg2
 
+from pkg.events.provisioning import provision_at
+from pkg.local_stack import demo_site
 from pkg.local_stack.accounts import log_in
 from pkg.local_stack.console import Console
 from pkg.local_stack.data_folder import DataFolder
 from pkg.local_stack.log_lines import Level
 from pkg.local_stack.mutual_auth import write_mutual_auth
+from pkg.local_stack.nats_server import ADMINISTRATOR
 from pkg.local_stack.ports import LOOPBACK, PortChooser, is_free
 from pkg.local_stack.provisioning import DATABASES, address_of, provision
 from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.servers import Servers, check_given_postgres, choose_servers
 from pkg.local_stack.services import SERVICES, Service, Surroundings
 from pkg.local_stack.supervisor import Supervisor
+from pkg.object_model.errors import Unavailable
 from pkg.runtime.access import API_GATEWAY, OPERATOR, USER_MANAGER
 from pkg.runtime.migrations import upgrade
 from pkg.runtime.postgres import PostgresAddress
@@ -50,7 +54,7 @@ def run_stack(options: StackOptions, environment: Mapping[str, str], stream: Tex
     folder.make()
     lock = folder.lock()
     coloured = stream.isatty() and not environment.get("NO_COLOR")
-    names = (*_SERVER_NAMES, *(service.name for service in SERVICES))
+    names = (*_SERVER_NAMES, *(service.name for service in SERVICES), demo_site.NAME)
     with Console(stream, folder.logs, names, quiet=options.quiet, coloured=coloured) as console:
         return asyncio.run(_Stack(options, folder, environment, console, lock).run())
 
@@ -114,30 +118,36 @@ class _Stack:
         ports = self._choose_ports()
         await self._start_servers(servers)
         await asyncio.to_thread(self._prepare_databases, servers.postgres)
+        await self._prepare_events(servers)
         files = write_mutual_auth(self._folder.config, self._store)
         surroundings = Surroundings(
             ports=ports,
             mutual_auth_files=files,
             postgres=servers.postgres,
+            nats=servers.nats,
             password_files={database.service: self._store.path(database.service) for database in DATABASES},
             environment=self._environment,
         )
-        await self._supervisor.start([surroundings.program(service) for service in SERVICES])
+        programs = [surroundings.demo_site(), *(surroundings.program(service) for service in SERVICES)]
+        await self._supervisor.start(programs)
         addresses = {service.name: f"http://{LOOPBACK}:{ports[service.name]}" for service in SERVICES}
+        site = f"http://{LOOPBACK}:{ports[demo_site.NAME]}"
         tokens = await log_in(self._options.users, addresses[USER_MANAGER], files[OPERATOR])
         self._ready = {
             "gateway": addresses[API_GATEWAY],
             "services": addresses,
+            "demo_site": site,
             "tokens": tokens,
             **servers.descriptions,
         }
         self._write_ready_file()
-        self._show(servers, addresses, tokens)
+        self._show(servers, {**addresses, demo_site.NAME: site}, tokens, addresses[API_GATEWAY])
 
     def _choose_ports(self) -> dict[str, int]:
         # The gateway first: it is the one whose port a person may have chosen.
         gateway_first = sorted(SERVICES, key=lambda service: service.name != API_GATEWAY)
-        return {service.name: self._choose_port(service) for service in gateway_first}
+        ports = {service.name: self._choose_port(service) for service in gateway_first}
+        return {**ports, demo_site.NAME: self._ports.choose(demo_site.USUAL_PORT)}
 
     def _choose_port(self, service: Service) -> int:
         asked = self._options.gateway_port if service.name == API_GATEWAY else None
@@ -172,6 +182,12 @@ class _Stack:
             except (psycopg2.Error, SQLAlchemyError, ImportError) as error:
                 raise StartError(f"cannot make or migrate the database {database.name}: {error}") from None
 
+    async def _prepare_events(self, servers: Servers) -> None:
+        try:
+            await provision_at(servers.nats(ADMINISTRATOR).nats_address())
+        except Unavailable as error:
+            raise StartError(f"cannot make the streams and consumers of NATS: {error.message}") from None
+
     def _write_ready_file(self) -> None:
         if self._ready is None:
             return
@@ -184,7 +200,7 @@ class _Stack:
     def _remove_ready_file(self) -> None:
         self._folder.ready_file.unlink(missing_ok=True)
 
-    def _show(self, servers: Servers, addresses: Mapping[str, str], tokens: Mapping[str, str]) -> None:
+    def _show(self, servers: Servers, addresses: Mapping[str, str], tokens: Mapping[str, str], gateway: str) -> None:
         pids = self._supervisor.pids
         rows = [("service", "address", "pid")]
         own = {program.name: program.address for program in (server.program() for server in servers.own)}
@@ -195,7 +211,7 @@ class _Stack:
         for user, token in tokens.items():
             self._console.show(f"token of {user}: {token}")
         # The last line of the start, for whoever waits for it: the system serves.
-        self._console.show(f"ready: {addresses[API_GATEWAY]}")
+        self._console.show(f"ready: {gateway}")
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
