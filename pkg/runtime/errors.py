@@ -50,7 +50,8 @@ ERROR_STATUS: Final[Mapping[str, Status]] = MappingProxyType(
 NO_SUCH_PATH: Final = "no_such_path"
 METHOD_NOT_ALLOWED: Final = "method_not_allowed"
 
-_INTERNAL_MESSAGE: Final = "something went wrong on our side; try again, and quote the request id if it persists"
+#: For what nobody foresaw; what it was is in the log.
+INTERNAL_MESSAGE: Final = "something went wrong on our side; try again, and quote the request id if it persists"
 #: What Starlette or FastAPI itself refuses, by status.
 _FRAMEWORK_ERRORS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
     {
@@ -89,7 +90,7 @@ def error_response(error: DelinkciousError, request_id: str) -> Response:
 def internal_error_response(request_id: str) -> Response:
     """For what nobody foresaw. Says nothing of what it was: that is in the log, under the request id."""
     return Response(
-        error_body(_INTERNAL_MESSAGE, "internal", request_id), status_code=500, media_type="application/json"
+        error_body(INTERNAL_MESSAGE, "internal", request_id), status_code=500, media_type="application/json"
     )
 
 
@@ -122,7 +123,7 @@ async def _answer_validation_error(request: Request, error: Exception) -> Respon
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # as above
     status = error.status_code
-    code, message = _FRAMEWORK_ERRORS.get(status, ("internal", _INTERNAL_MESSAGE))
+    code, message = _FRAMEWORK_ERRORS.get(status, ("internal", INTERNAL_MESSAGE))
     if status < 400 or (code == "internal" and status < 500):
         status = 500
     return Response(

@@ -72,3 +72,16 @@ class ReadinessProbe:
             # Its type only: drivers put addresses and user names into their messages.
             return type(error).__name__
         return "ok"
+
+
+def once(check: Check) -> Check:
+    """Holds as soon as ``check`` has held once, and for ever after."""
+    held = False
+
+    async def check_once() -> None:
+        nonlocal held
+        if not held:
+            await check()
+            held = True
+
+    return check_once

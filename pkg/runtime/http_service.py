@@ -127,6 +127,10 @@ class HttpService:
         """From here on not ready, and every answer asks its client to connect anew (elsewhere)."""
         self.draining = True
 
+    async def is_ready(self) -> bool:
+        """What /readyz says."""
+        return not self.draining and (await self._readiness.check()).ready
+
     async def _serve_page(
         self, page: Callable[[], Awaitable[tuple[int, bytes, bytes]]], scope: Scope, send: Send
     ) -> None:
@@ -232,7 +236,7 @@ class _Exchange:
                 content_length = value
             elif name == b"x-request-timeout-ms":
                 timeout_ms = value
-        if request_id and len(request_id) <= _MAX_REQUEST_ID and _REQUEST_ID_CHARACTERS.issuperset(request_id):
+        if request_id and is_request_id(request_id):
             self.request_id = request_id.decode("ascii")
         else:
             self.request_id = os.urandom(16).hex()
@@ -411,6 +415,11 @@ class _Exchange:
         if self._status and not self._complete:
             values["incomplete"] = True
         write_event("info", "request", values)
+
+
+def is_request_id(given: bytes) -> bool:
+    """Whether a caller's id may stand in our logs and answers."""
+    return 0 < len(given) <= _MAX_REQUEST_ID and _REQUEST_ID_CHARACTERS.issuperset(given)
 
 
 def _headers(content_type: bytes, length: int) -> Headers:

@@ -22,6 +22,15 @@ def connect_peer(
     Raises:
         StartError: caller checks are on, and we have no secret to show to ``callee``.
     """
+    return ServiceHttpClient(session, address.base_url, peer_credentials(settings, mutual_auth, callee, clock))
+
+
+def peer_credentials(settings: ServiceSettings, mutual_auth: MutualAuth, callee: str, clock: Clock) -> EdgeCredentials:
+    """What this service shows to ``callee``.
+
+    Raises:
+        StartError: caller checks are on, and there is no secret to show.
+    """
     secret = mutual_auth.presents.get(callee)
     if secret is None:
         if settings.mutual_auth:
@@ -30,5 +39,4 @@ def connect_peer(
                 f"{callee} accepts from {settings.service_name}"
             )
         secret = NO_SECRET
-    credentials = EdgeCredentials(settings.service_name, callee, secret, clock)
-    return ServiceHttpClient(session, address.base_url, credentials)
+    return EdgeCredentials(settings.service_name, callee, secret, clock)

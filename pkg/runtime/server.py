@@ -65,7 +65,7 @@ async def serve[SettingsT: ServiceSettings](settings: SettingsT, create_app: Cre
     """
     stop = _StopSignals()
     # The port first, so that one that is taken is told at once. Nothing is accepted until all is there.
-    with stop.installed(), contextlib.closing(_bind(settings.host, settings.port)) as listener:
+    with stop.installed(), contextlib.closing(_bind(settings)) as listener:
         try:
             async with create_app(settings) as app:
                 stop.started()
@@ -147,7 +147,8 @@ async def _finish_cancelled(server: "_Server") -> None:
     await asyncio.wait(left, timeout=_CANCEL_GRACE)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(settings: ServiceSettings) -> socket.socket:
+    host, port = settings.host, settings.http_port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -160,9 +161,8 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise StartError(
-            f"cannot listen on {host} port {port}: {error.strerror}; free it, or set PORT to another"
-        ) from None
+        what_to_do = f"free it, or set {settings.http_port_variable} to another"
+        raise StartError(f"cannot listen on {host} port {port}: {error.strerror}; {what_to_do}") from None
     listener.setblocking(False)
     return listener
 

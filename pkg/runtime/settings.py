@@ -110,6 +110,8 @@ class ServiceSettings(BaseSettings):
     )
 
     service_name: ClassVar[str]
+    #: Where ``http_port`` comes from.
+    http_port_variable: ClassVar[str] = "PORT"
 
     # First, because others are judged by it.
     mode: Mode = Field(default=Mode.PRODUCTION, validation_alias="DELINKCIOUS_MODE")
@@ -152,6 +154,11 @@ class ServiceSettings(BaseSettings):
     @property
     def is_local(self) -> bool:
         return self.mode is Mode.LOCAL
+
+    @property
+    def http_port(self) -> int:
+        """The port of HTTP. A service that speaks something else on ``port`` has another for its probes."""
+        return self.port
 
     def load_mutual_auth(self) -> MutualAuth:
         """The service's edges. With mutual authentication off the file may be missing; then there are none.

@@ -1,0 +1,1 @@
+"""The news service: what the people whom somebody follows save, over gRPC."""

@@ -1,0 +1,54 @@
+"""The news service, put together: settings, store, clients, manager, transport, events."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from starlette.applications import Starlette
+
+from pkg.clients.link_client import LinkClient
+from pkg.clients.social_graph_client import SocialGraphClient
+from pkg.events.consumer import Consumer
+from pkg.events.consumers import NEWS
+from pkg.events.nats_bus import connect_nats
+from pkg.news_manager.feed_writer import FeedWriter
+from pkg.news_manager.manager import NewsManager
+from pkg.news_manager.redis_store import RedisNewsStore, connect_redis
+from pkg.object_model.clock import SystemClock
+from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER
+from pkg.runtime.background import run_in_background
+from pkg.runtime.caller_auth import CallerAuth
+from pkg.runtime.grpc_service import GrpcService, serve_grpc
+from pkg.runtime.health import Check, once
+from pkg.runtime.http_client import open_session
+from pkg.runtime.http_service import HttpService, build_http_service
+from pkg.runtime.peers import connect_peer
+from svc.news_service.events import write_feeds
+from svc.news_service.routes import SERVICES, register
+from svc.news_service.settings import NewsServiceSettings
+
+
+@asynccontextmanager
+async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService]:
+    clock = SystemClock()
+    mutual_auth = settings.load_mutual_auth()
+    async with connect_redis(settings.redis) as redis, open_session() as session, connect_nats(settings) as bus:
+        store = RedisNewsStore(redis)
+        peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
+        graph = SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager))
+        links = LinkClient(peer(LINK_MANAGER, settings.link_manager))
+        writer = FeedWriter(store, graph, links, clock)
+        readiness: dict[str, Check] = {"store": store.check}
+        async with AsyncExitStack() as stack:
+            if settings.consume:
+                consumer = Consumer(bus.subscribe(NEWS), NEWS, write_feeds(writer), bus)
+                # Once: before that, a version that cannot hear must not replace one that does. After that, people go on
+                # reading while NATS is away, and events wait in the outboxes.
+                readiness["events"] = once(bus.check)
+                await stack.enter_async_context(run_in_background(consumer.run()))
+            probes = build_http_service(settings, Starlette(), readiness=readiness)
+            caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
+            service = GrpcService(settings, caller_auth, probes.is_ready)
+            methods = partial(register, NewsManager(store), service)
+            await stack.enter_async_context(serve_grpc(settings, service, SERVICES, methods))
+            yield probes
