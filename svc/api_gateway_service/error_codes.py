@@ -53,6 +53,10 @@ COMMON_ERRORS: Final = (
 
 LINKS_AWAY: Final = ErrorCode(503, "link_manager_unavailable", "The link service cannot be reached.")
 GRAPH_AWAY: Final = ErrorCode(503, "social_graph_manager_unavailable", "The social graph service cannot be reached.")
+NEWS_AWAY: Final = (
+    ErrorCode(503, "news_manager_unavailable", "The news service cannot be reached."),
+    ErrorCode(503, "news_store_unavailable", "The store of news cannot be reached."),
+)
 USER_NOT_FOUND: Final = ErrorCode(404, "user_not_found", "There is no such user.")
 
 PAGE_ERRORS: Final = (

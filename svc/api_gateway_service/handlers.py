@@ -12,13 +12,14 @@ from pkg.object_model.types import (
     FollowRequest,
     GetFollowRequest,
     GetLinksRequest,
+    GetNewsRequest,
     GetTagsRequest,
     ImportRequest,
     TokenInfo,
     UpdateLinkRequest,
     User,
 )
-from pkg.object_model.wire import Wire, import_report_to_wire, link_to_wire, name_page_to_wire
+from pkg.object_model.wire import Wire, import_report_to_wire, link_to_wire, name_page_to_wire, news_page_to_wire
 from pkg.runtime.endpoint import begun
 from svc.api_gateway_service.operation import Answer, Call
 from svc.api_gateway_service.peers import Peers
@@ -31,6 +32,7 @@ class Handlers:
         self._links = peers.links
         self._users = peers.users
         self._graph = peers.social_graph
+        self._news = peers.news
 
     # --- links --------------------------------------------------------------------------------------------------------
 
@@ -96,6 +98,10 @@ class Handlers:
         request = FollowRequest(followed=call.arguments["followed"], follower=call.actor.name)
         await self._graph.unfollow(call.actor, request)
         return {"err": ""}
+
+    async def get_news(self, call: Call) -> Answer:
+        request = GetNewsRequest(username=call.actor.name, **call.arguments)
+        return news_page_to_wire(await self._news.get_news(call.actor, request))
 
     async def get_me(self, call: Call) -> Answer:
         actor = call.actor

@@ -32,6 +32,7 @@ where that is told; do not repeat a POST after a 504 without an `Idempotency-Key
 """
 _GROUPS: Final = {
     "Links": "Your links and tags.",
+    "News": "What the people whom you follow do.",
     "People": "You and others: who they are, what they share, who follows whom.",
     "Files": "In from a browser or another service, and out again.",
 }

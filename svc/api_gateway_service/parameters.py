@@ -131,6 +131,7 @@ TAG_FILTERS: Final = (
     LIMIT,
     START_TOKEN,
 )
+NEWS_PAGE: Final = (LIMIT, START_TOKEN)
 MAP_PAGE: Final = (LIMIT_OF_MAP, START_TOKEN)
 
 # --- of people and files ----------------------------------------------------------------------------------------------

@@ -51,6 +51,20 @@ def _reading(handlers: Handlers) -> list[Operation]:
             errors=(*error_codes.FILTER_ERRORS, error_codes.LINKS_AWAY),
         ),
         Operation(
+            name="get_news",
+            method="GET",
+            path="/news",
+            group="News",
+            summary="Read your news",
+            description="What the people whom you follow saved, newest first: one entry for each link of theirs that "
+            "you may see, where its latest change puts it, and one for each import. What they delete or make private "
+            "is gone from here. A feed holds the newest 1,000 entries of the last 30 days.",
+            reads=Arguments(parameters.NEWS_PAGE),
+            handle=handlers.get_news,
+            reply=schemas.NEWS_PAGE,
+            errors=(*error_codes.PAGE_ERRORS, *error_codes.NEWS_AWAY),
+        ),
+        Operation(
             name="get_tags",
             method="GET",
             path="/tags",

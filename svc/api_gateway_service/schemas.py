@@ -1,6 +1,8 @@
 """The objects of the public API's replies, as JSON Schema; every field with its meaning and an example."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from pkg.object_model.types import (
@@ -8,6 +10,7 @@ from pkg.object_model.types import (
     FollowState,
     ImportAction,
     LinkStatus,
+    NewsEventType,
     Relationship,
     Visibility,
 )
@@ -43,9 +46,10 @@ def _time(description: str) -> Schema:
     return _text(f"{description} RFC 3339, UTC.", _TIME, format="date-time")
 
 
-def _object(description: str, **fields: Schema) -> Schema:
-    """All fields are always there."""
-    return {"type": "object", "description": description, "required": list(fields), "properties": fields}
+def _object(description: str, *, optional: Mapping[str, Schema] = MappingProxyType({}), **fields: Schema) -> Schema:
+    """All fields are always there, but for the optional ones."""
+    properties = {**fields, **optional}
+    return {"type": "object", "description": description, "required": list(fields), "properties": properties}
 
 
 def _set(description: str, *members: str) -> Schema:
@@ -108,6 +112,25 @@ SCHEMAS: Final[dict[str, Schema]] = {
         Action=_text("What was done.", "merged", enum=[action.value for action in ImportAction]),
         Reason=_text("Why: a stable code.", "duplicate_of_line_12"),
     ),
+    "NewsEvent": _object(
+        "What somebody whom you follow did.",
+        Id=_text("A greater one is newer; a 64-bit number as text.", "104857600000003", pattern="^[0-9]{1,19}$"),
+        EventType=_field(
+            "integer",
+            "0: saved. 1: changed. 3: imported many, see Count.",
+            0,
+            enum=[kind.value for kind in NewsEventType],
+        ),
+        Username=_text("Who did it.", "alice"),
+        Url=_text("The link's URL; empty for an import.", "https://github.com/the-gigi", maxLength=2048),
+        Timestamp=_time("When it was done."),
+        Title=_text("The link's title. May be empty.", "Gigi on GitHub", maxLength=1024),
+        Description=_text("The beginning of the link's description. May be empty.", "Wrote the book.", maxLength=1000),
+        Tags=_set("The link's tags, as a set; of very many the first.", "go", "author"),
+        Status=_text("What the link checker had found by then.", "valid", enum=[status.value for status in LinkStatus]),
+        Version=_field("integer", "The link's.", 1, minimum=0),
+        optional={"Count": _count("How many links an import brought; not there for anything else.", 1279)},
+    ),
     "ImportReport": _object(
         "What became of a bookmarks file.",
         ImportId=_text("Stable; a 64-bit number as text.", "104857600000002", pattern="^[0-9]{1,19}$"),
@@ -168,6 +191,9 @@ DELETED: Final = Reply(
 )
 TAG_PAGE: Final = Reply(
     "A page of tags.", _object("Tags, in alphabetical order.", tags=_list("TagCount"), NextPageToken=_NEXT, err=_ERR)
+)
+NEWS_PAGE: Final = Reply(
+    "A page of news.", _object("News, newest first.", events=_list("NewsEvent"), NextPageToken=_NEXT, err=_ERR)
 )
 FOLLOWERS: Final = Reply(
     "Those who follow you.",

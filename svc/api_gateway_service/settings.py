@@ -23,6 +23,9 @@ class ApiGatewaySettings(ServiceSettings):
     social_graph_manager_host: HostName = Field(validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_HOST")
     social_graph_manager_port: PortNumber = Field(default=9090, validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_PORT")
 
+    news_manager_host: HostName = Field(validation_alias="NEWS_MANAGER_SERVICE_HOST")
+    news_manager_port: PortNumber = Field(default=6060, validation_alias="NEWS_MANAGER_SERVICE_PORT")
+
     @property
     def link_manager(self) -> ServiceAddress:
         return ServiceAddress(host=self.link_manager_host, port=self.link_manager_port)
@@ -34,3 +37,7 @@ class ApiGatewaySettings(ServiceSettings):
     @property
     def social_graph_manager(self) -> ServiceAddress:
         return ServiceAddress(host=self.social_graph_manager_host, port=self.social_graph_manager_port)
+
+    @property
+    def news_manager(self) -> ServiceAddress:
+        return ServiceAddress(host=self.news_manager_host, port=self.news_manager_port)
