@@ -1,10 +1,13 @@
-"""The three managers on in-memory stores, wired to each other as the services are; time and ids are the test's."""
+"""The managers on in-memory stores, wired to each other as the services are; time and ids are the test's."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pkg.link_manager.manager import LinkManager
 from pkg.link_manager.memory_store import MemoryLinkStore
+from pkg.news_manager.feed_writer import FeedWriter
+from pkg.news_manager.manager import NewsManager
+from pkg.news_manager.memory_store import MemoryNewsStore
 from pkg.object_model.events import Event
 from pkg.object_model.types import Actor, RegisterRequest
 from pkg.social_graph_manager.manager import SocialGraphManager
@@ -39,8 +42,17 @@ class MemoryWorld:
     users: UserManager
     graph: SocialGraphManager
     links: LinkManager
+    news: NewsManager
+    feeds: FeedWriter
     #: What all of them told, in order.
     events: list[Event] = field(default_factory=list)
+    told: list[Event] = field(default_factory=list)
+
+    async def tell(self) -> None:
+        """Has feeds written for what happened since the last time."""
+        new = self.events[len(self.told) :]
+        await self.feeds.handle(new)
+        self.told.extend(new)
 
     async def person(self, name: str) -> Actor:
         """A registered user."""
@@ -55,4 +67,6 @@ def build_world(*, max_links_per_user: int = 100) -> MemoryWorld:
     events: list[Event] = []
     graph = SocialGraphManager(MemorySocialGraphStore(events), users, clock, ids)
     links = LinkManager(MemoryLinkStore(events), users, graph, clock, ids, max_links_per_user=max_links_per_user)
-    return MemoryWorld(users, graph, links, events)
+    news_store = MemoryNewsStore(clock)
+    feeds = FeedWriter(news_store, graph, links, clock)
+    return MemoryWorld(users, graph, links, NewsManager(news_store), feeds, events)

@@ -1,12 +1,13 @@
-"""Three services, near (the managers) and far (their clients, real sockets, the services, the same managers)."""
+"""The services, near (the managers) and far (their clients, real sockets, the services, the same managers)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
 from pkg.clients.link_client import LinkClient
+from pkg.clients.news_client import NewsClient
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.object_model import interfaces
@@ -18,6 +19,7 @@ from pkg.runtime.http_client import ServiceHttpClient, open_session
 from svc.link_service import routes as link_routes
 from svc.social_graph_service import routes as social_graph_routes
 from svc.user_service import routes as user_routes
+from tests.grpc_service import news_caller, served_news
 from tests.internal_service import API_GATEWAY, InternalService, edge_secret, serve
 from tests.loopback_server import served
 from tests.memory_world import MemoryWorld, build_world
@@ -28,6 +30,9 @@ class Services:
     links: interfaces.LinkManager
     users: interfaces.UserManager
     graph: interfaces.SocialGraphManager
+    news: interfaces.NewsManager
+    #: Has feeds written for all that happened.
+    tell: Callable[[], Awaitable[None]]
     alice: Actor
     bob: Actor
     carol: Actor
@@ -38,15 +43,16 @@ async def peopled(
     links: interfaces.LinkManager,
     users: interfaces.UserManager,
     graph: interfaces.SocialGraphManager,
+    news: interfaces.NewsManager,
 ) -> Services:
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
-    return Services(links, users, graph, alice, bob, carol)
+    return Services(links, users, graph, news, world.tell, alice, bob, carol)
 
 
 @asynccontextmanager
 async def near() -> AsyncIterator[Services]:
     world = build_world(max_links_per_user=10)
-    yield await peopled(world, world.links, world.users, world.graph)
+    yield await peopled(world, world.links, world.users, world.graph, world.news)
 
 
 @asynccontextmanager
@@ -64,11 +70,13 @@ async def far() -> AsyncIterator[Services]:
         links = serve(LINK_MANAGER, lambda auth: link_routes.build_app(world.links, auth), link_routes.body_limit)
         users = serve(USER_MANAGER, lambda auth: user_routes.build_app(world.users, auth))
         graph = serve(SOCIAL_GRAPH_MANAGER, lambda auth: social_graph_routes.build_app(world.graph, auth))
+        _, news = await stack.enter_async_context(served_news(world.news))
         yield await peopled(
             world,
             LinkClient(await client(links)),
             UserClient(await client(users)),
             SocialGraphClient(await client(graph)),
+            NewsClient(await stack.enter_async_context(news_caller(news))),
         )
 
 

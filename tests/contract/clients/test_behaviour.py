@@ -12,9 +12,12 @@ from pkg.object_model.types import (
     FollowState,
     GetFollowRequest,
     GetLinksRequest,
+    GetNewsRequest,
     GetTagsRequest,
     ImportRequest,
     LinkCount,
+    LinkStatus,
+    NewsEventType,
     Relationship,
     TagCount,
     TokenKind,
@@ -152,6 +155,43 @@ async def test_the_graph(services: Services) -> None:
     )
     await services.graph.unfollow(services.bob, FollowRequest(followed="alice", follower="bob"))
     assert (await services.graph.get_followers(None, GetFollowRequest(username="alice"))).names == ["carol"]
+
+
+async def test_news(services: Services) -> None:
+    await services.graph.follow(services.bob, FollowRequest(followed="alice", follower="bob"))
+    await services.tell()
+    for number in range(5):
+        await services.links.add_link(
+            services.alice,
+            AddLinkRequest(
+                url=f"https://{number}.example/é",
+                username="alice",
+                title=ODD_TEXT,
+                description=ODD_TEXT,
+                tags=("zwei", "a/b", "日本"),
+            ),
+        )
+    link = await services.links.update_link(
+        services.alice, UpdateLinkRequest(url="https://1.example/é", username="alice", title="new")
+    )
+    await services.links.import_links(
+        services.alice, ImportRequest(username="alice", visibility=Visibility.PUBLIC), pieces(BOOKMARKS)
+    )
+    await services.tell()
+    events, token = [], ""
+    for _ in range(3):
+        page = await services.news.get_news(services.bob, GetNewsRequest(username="BOB", limit=2, start_token=token))
+        events += page.events
+        token = page.next_page_token
+    assert token == ""
+    assert [event.url for event in events] == ["", *(f"https://{number}.example/é" for number in (1, 4, 3, 2, 0))]
+    imported, updated, added = events[:3]
+    assert (imported.event_type, imported.count, imported.title) == (NewsEventType.LINKS_IMPORTED, 2, "")
+    assert (updated.event_type, updated.title, updated.version) == (NewsEventType.LINK_UPDATED, "new", 2)
+    assert updated.timestamp == link.updated_at
+    assert (added.event_type, added.title, added.description) == (NewsEventType.LINK_ADDED, ODD_TEXT, ODD_TEXT)
+    assert (added.username, set(added.tags), added.status) == ("alice", {"zwei", "a/b", "日本"}, LinkStatus.PENDING)
+    assert (await services.news.get_news(services.carol, GetNewsRequest(username="carol"))).events == []
 
 
 async def test_refusals(services: Services) -> None:

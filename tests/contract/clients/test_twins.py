@@ -12,6 +12,7 @@ from pkg.object_model.types import (
     FollowRequest,
     GetFollowRequest,
     GetLinksRequest,
+    GetNewsRequest,
     GetTagsRequest,
     ImportRequest,
     LinkStatus,
@@ -188,11 +189,36 @@ async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
     yield graph.unfollow(bob, FollowRequest(followed="nobody", follower="bob"))
 
 
+async def hearing_news(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    news, links, alice, bob = these.news, these.links, these.alice, these.bob
+    yield news.get_news(bob, GetNewsRequest(username="bob"))
+    for number, visibility in enumerate(Visibility):
+        request = AddLinkRequest(
+            url=f"https://{number}.example/é", username="alice", title=LONG[:500], visibility=visibility
+        )
+        yield links.add_link(alice, request)
+        if number == 0:
+            yield these.graph.follow(bob, FollowRequest(followed="alice", follower="bob"))
+    yield these.tell()
+    yield news.get_news(bob, GetNewsRequest(username="BOB"))
+    yield news.get_news(bob, GetNewsRequest(username="bob", limit=1))
+    for limit in (0, 201, -1, 2**40, -(2**63)):
+        yield news.get_news(bob, GetNewsRequest(username="bob", limit=limit))
+    for token in ("?", "é", "a" * 5_000):
+        yield news.get_news(bob, GetNewsRequest(username="bob", start_token=token))
+    for actor, name in ((alice, "bob"), (None, "bob"), (bob, ""), (bob, "nobody"), (None, "")):
+        yield news.get_news(actor, GetNewsRequest(username=name))
+    yield links.delete_link(alice, "alice", "https://0.example/é")
+    yield these.graph.unfollow(bob, FollowRequest(followed="alice", follower="bob"))
+    yield these.tell()
+    yield news.get_news(bob, GetNewsRequest(username="bob"))
+
+
 async def outcomes(scenario: Scenario, these: Services) -> list[tuple[Any, ...]]:
     return [await outcome(call) async for call in scenario(these)]
 
 
-@pytest.mark.parametrize("scenario", [saving, changing, reading, importing, knowing_people, following])
+@pytest.mark.parametrize("scenario", [saving, changing, reading, importing, knowing_people, following, hearing_news])
 async def test_near_and_far_are_alike(scenario: Scenario) -> None:
     async with near() as manager, far() as client:
         expected = await outcomes(scenario, manager)
