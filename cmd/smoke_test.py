@@ -226,7 +226,7 @@ def read_ready_file(folder: Path) -> dict[str, Any]:
 
 
 def choose_page(asked: str | None, ready: dict[str, Any]) -> str:
-    site = os.environ.get("DELINKCIOUS_DEMO_SITE") or ready.get("services", {}).get("demo-site")
+    site = os.environ.get("DELINKCIOUS_DEMO_SITE") or ready.get("demo_site")
     page = asked or (site and f"{site.rstrip('/')}/ok")
     if not page:
         raise Failure("which page is to be saved? name one with --url")

@@ -191,7 +191,7 @@ async def test_a_gateway_that_is_away_is_told(house: House) -> None:
 async def test_what_is_not_set_comes_from_the_local_stack(house: House) -> None:
     folder = house.folder / ".delinkcious"
     folder.mkdir()
-    ready = {"gateway": house.url, "tokens": {"alice": TOKEN}, "services": {"demo-site": "http://127.0.0.1:9"}}
+    ready = {"gateway": house.url, "tokens": {"alice": TOKEN}, "demo_site": "http://127.0.0.1:9"}
     (folder / "ready.json").write_text(json.dumps(ready))
     unset = {"DELINKCIOUS_URL": "", "DELINKCIOUS_TOKEN": "", "DELINKCIOUS_DEMO_SITE": ""}
     code, output, errors = await house.run(**unset)
