@@ -54,15 +54,18 @@ class Consumer:
         handle: Handle,
         dead_letters: Publisher,
         *,
+        key_of: Callable[[Delivery], str] | None = None,
         concurrency: int = 8,
         first_delay: float = _FIRST_DELAY,
         stop_grace: float = STOP_GRACE,
         clock: Clock | None = None,
     ) -> None:
+        """``key_of``: what must be worked on in order; a partition or a user, unless it says otherwise."""
         self._subscription = subscription
         self._spec = spec
         self._handle = handle
         self._dead_letters = dead_letters
+        self._key_of = key_of or _key_of
         self._slots = asyncio.Semaphore(concurrency)
         self._first_delay = first_delay
         self._stop_grace = stop_grace
@@ -105,7 +108,7 @@ class Consumer:
         self._behind.set(found[-1].behind if found else 0)
         for delivery in found:
             self._in_hand[id(delivery)] = delivery
-            key = _key_of(delivery)
+            key = self._key_of(delivery)
             if key in self._waiting:
                 self._waiting[key].append(delivery)
                 continue

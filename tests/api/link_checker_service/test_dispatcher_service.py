@@ -67,7 +67,7 @@ async def function_client(folder: Path, site: str, secret: EdgeSecret | None = N
     edge = secret or edge_secret(LINK_CHECKER, LINK_CHECK_FUNCTION)
     async with served_function(folder, site) as url, open_session() as session:
         credentials = EdgeCredentials(LINK_CHECKER, LINK_CHECK_FUNCTION, edge, SystemClock())
-        yield LinkCheckClient(ServiceHttpClient(session, url, credentials), timeout=5)
+        yield LinkCheckClient(ServiceHttpClient(session, url, credentials), timeout=2)
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -77,13 +77,13 @@ async def eventually(holds: Callable[[], bool]) -> None:
 
 
 def saved(site: str, paths: Sequence[str]) -> list[Message]:
-    """What the link service tells of these pages when several people save them."""
+    """What the link service tells of these pages when somebody saves them."""
     now = SystemClock().now()
     events = [
         LinkEvent(
             id=number,
             type=LinkEventType.ADDED,
-            user_id=number % 5,
+            user_id=7,
             username="alice",
             timestamp=now,
             url=site + path,
@@ -139,7 +139,8 @@ async def test_every_saved_link_gets_its_verdict(house: House) -> None:
 
 
 async def test_what_nothing_can_be_said_of_keeps_nothing_else_waiting(house: House) -> None:
-    await house.save("/error", "/loop", "/ok/after")
+    """Of one user: all are of one partition."""
+    await house.save("/slow", "/error", "/loop", "/ok/after")
     await eventually(lambda: house.told() == {"/ok/after": "valid"})
 
 
