@@ -5,13 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 from pkg.link_manager.manager import LinkManager
 from pkg.link_manager.memory_store import MemoryLinkStore
+from pkg.object_model.types import Actor, RegisterRequest
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
 from pkg.user_manager.manager import UserManager
 from pkg.user_manager.memory_store import MemoryUserStore
 from pkg.user_manager.providers import LocalProvider
-
-from pkg.object_model.types import Actor, RegisterRequest
 
 
 class SteppedClock:

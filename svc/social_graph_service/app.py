@@ -4,9 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from pkg.social_graph_manager.manager import SocialGraphManager
-from pkg.social_graph_manager.sql_store import SqlSocialGraphStore
-
 from pkg.clients.user_client import UserClient
 from pkg.object_model.clock import SystemClock
 from pkg.runtime.access import USER_MANAGER
@@ -16,6 +13,8 @@ from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.migrations import check_schema
 from pkg.runtime.peers import connect_peer
 from pkg.runtime.postgres import open_pool
+from pkg.social_graph_manager.manager import SocialGraphManager
+from pkg.social_graph_manager.sql_store import SqlSocialGraphStore
 from svc.social_graph_service.routes import body_limit, build_app
 from svc.social_graph_service.settings import SocialGraphServiceSettings
 
