@@ -124,12 +124,17 @@ async def test_required_arguments_are_told_in_the_text(house: GatewayHouse) -> N
 
 
 async def test_every_operation_tells_its_failures(house: GatewayHouse) -> None:
-    for where, operation in operations(await described(house)):
+    document = await described(house)
+    for where, operation in operations(document):
         statuses = operation["responses"].keys()
         assert statuses >= {"200", "400", "401", "413", "414", "431", "500", "503", "504"}, where
         for status, response in operation["responses"].items():
             if status != "200":
-                codes = response["content"]["application/json"]["schema"]["properties"]["code"]["enum"]
+                content = response["content"]["application/json"]
+                codes = content["schema"]["properties"]["code"]["enum"]
+                assert codes == list(content["examples"])
+                validator = Draft202012Validator(closed(content["schema"], document))
+                assert all(validator.is_valid(example["value"]) for example in content["examples"].values())
                 assert all(f"`{code}`" in response["description"] for code in codes), (where, status)
 
 
