@@ -13,7 +13,8 @@ _PREFIX = re.compile(r"^/v1(?:\.0)?(?=/)")
 
 class Conformance:
     def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
+        self.document = document
+        self._validators: dict[int, Any] = {}
         self._allowed: set[str] = set()
         self._paths = {
             re.compile(re.sub(r"\{\w+\}", "[^/]+", template)): operations
@@ -39,9 +40,14 @@ class Conformance:
         ((media_type, content),) = described["content"].items()
         assert response.headers["content-type"] == media_type
         if media_type == "application/json":
-            schema = closed(content["schema"], self._document)
-            faults = [fault.message for fault in Draft202012Validator(schema).iter_errors(response.json())]
+            faults = [fault.message for fault in self._validator(content["schema"]).iter_errors(response.json())]
             assert not faults, (method, path, response.status, faults)
+
+    def _validator(self, schema: dict[str, Any]) -> Any:
+        # By identity: the document keeps its schemas for as long as this does.
+        if id(schema) not in self._validators:
+            self._validators[id(schema)] = Draft202012Validator(closed(schema, self.document))
+        return self._validators[id(schema)]
 
     def _operation(self, method: str, path: str) -> dict[str, Any] | None:
         if not _PREFIX.match(path):

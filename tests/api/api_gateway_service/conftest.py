@@ -134,7 +134,7 @@ class GatewayHouse:
     def with_peers(self, settings: ApiGatewaySettings = SETTINGS, **others: Any) -> "GatewayHouse":
         """The same world behind a gateway of its own, in which some peers are others."""
         peers = replace(self.peers, **others)
-        gateway = make_gateway(peers, self.clock, settings)
+        gateway = make_gateway(peers, self.clock, self.gateway.conformance.document, settings)
         return replace(
             self,
             gateway=gateway,
@@ -144,8 +144,9 @@ class GatewayHouse:
         )
 
 
-def make_gateway(peers: Peers, clock: FakeClock, settings: ApiGatewaySettings = SETTINGS) -> Gateway:
-    document = describe_api(api_operations(Handlers(peers)))
+def make_gateway(
+    peers: Peers, clock: FakeClock, document: dict[str, Any], settings: ApiGatewaySettings = SETTINGS
+) -> Gateway:
     return Gateway(build_gateway(settings, peers, clock), Conformance(document))
 
 
@@ -178,15 +179,19 @@ async def services() -> AsyncIterator[InternalServices]:
         yield these
 
 
+@pytest.fixture(scope="session")
+def shared_gateway(services: InternalServices) -> Gateway:
+    document = describe_api(api_operations(Handlers(services.peers)))
+    # Every world's clock begins here, and moves on with each look.
+    return make_gateway(services.peers, FakeClock(), document)
+
+
 @pytest.fixture
-async def house(services: InternalServices) -> GatewayHouse:
+async def house(services: InternalServices, shared_gateway: Gateway) -> GatewayHouse:
     world = services.world.current = build_world(max_links_per_user=20)
-    # The world's clock begins here, and moves on with each look.
-    clock = FakeClock()
-    gateway = make_gateway(services.peers, clock)
 
     async def person(name: str) -> Person:
         actor = await world.person(name)
-        return Person(gateway, actor, (await world.users.login(name, "any")).token)
+        return Person(shared_gateway, actor, (await world.users.login(name, "any")).token)
 
-    return GatewayHouse(gateway, services.peers, world, clock, await person("alice"), await person("bob"))
+    return GatewayHouse(shared_gateway, services.peers, world, FakeClock(), await person("alice"), await person("bob"))
