@@ -1,6 +1,7 @@
 """Who is let in, and how often the user service is asked."""
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -185,6 +186,29 @@ async def test_a_failure_is_shared_and_forgotten() -> None:
     assert door.users.asked == 1
     door.users.fault = None
     assert await door.name() == "alice"
+
+
+async def test_a_failure_that_nobody_waited_for_is_no_alarm() -> None:
+    door = make_door()
+    door.users.fault = away("user_manager")
+    door.users.open.clear()
+    alarms: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: alarms.append(context))
+    try:
+        asking = asyncio.create_task(door.name())
+        await asyncio.sleep(0)
+        (asked,) = door.verdicts._asking.values()
+        asking.cancel()
+        await asyncio.wait([asking])
+        door.users.open.set()
+        await asyncio.wait([asked])
+        # asyncio speaks up when a failure that nobody looked at is thrown away.
+        del asking, asked
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+    assert alarms == []
 
 
 @pytest.mark.parametrize("token", ["x" * 513, "t\u00f6ken", "tok\ten"])
