@@ -83,10 +83,7 @@ def database_errors() -> Iterator[None]:
         raise DeadlineExceeded("the query took too long; narrow it", code="query_too_slow") from None
     except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
         raise Unavailable("another change came in between; try again", code="try_again", retry_after=1) from None
-    except _GONE as fault:
-        if isinstance(fault, ValueError):
-            # The driver's word for an argument of the wrong type: our mistake, and no use in trying again.
-            raise
+    except _GONE:
         raise Unavailable(
             "the database cannot be reached; try again shortly", code="database_unavailable", retry_after=1
         ) from None
