@@ -456,7 +456,8 @@ def _choose(left: _Cost, right: _Cost) -> _Cost:
     return _Cost(
         empty=left.empty or right.empty,
         first=left.first + right.first,
-        open_ends=left.open_ends + right.open_ends,
+        # An empty branch is an empty transition from the first state to the end.
+        open_ends=left.open_ends + (right.open_ends or right.empty),
         arcs=left.arcs + right.arcs,
         bare=left.bare or right.bare,
     )
