@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.postgres_server import PostgresServer, can_connect
@@ -19,6 +20,11 @@ from pkg.runtime.migrations import upgrade
 from pkg.runtime.postgres import PostgresAddress, open_pool
 
 START_DEADLINE = 30.0
+
+# An example that takes long says something of the machine, not of the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
 #: A test's database need not survive a power cut.
 FAST = {"fsync": "off", "full_page_writes": "off"}
 
