@@ -128,6 +128,10 @@ _CODECS: Final = {
     "euc-jp": "euc_jp",
     "iso-2022-jp": "iso2022_jp",
 }
+#: Those in which every character is one byte.
+_CHARACTER_SETS: Final = frozenset(
+    codec for codec in _CODECS.values() if re.match(r"cp125|cp8|iso8859|koi8|mac", codec)
+)
 
 
 def _as_utf8(content: bytes) -> bytes:
@@ -142,9 +146,9 @@ def _as_utf8(content: bytes) -> bytes:
             codec = "cp1252"
     if codec in {None, "utf-8"}:
         return content
-    table = bytes(range(256)).decode(codec, "replace")
-    if len(table) == 256:
-        # An encoding of single bytes. Otherwise each one that it lacks would cost a call.
+    if codec in _CHARACTER_SETS:
+        # Otherwise each byte that it lacks would cost a call.
+        table = bytes(range(256)).decode(codec, "replace")
         return codecs.charmap_decode(content, "strict", table)[0].encode()
     return content.decode(codec, "replace").encode(errors="replace")
 
