@@ -15,6 +15,9 @@ from pkg.local_stack.secret_store import SecretStore, write_private
 USUAL_PORT: Final = 4222
 ADMINISTRATOR: Final = "administrator"
 
+#: To read from consumers that are there. Making, changing and deleting them is the administrator's.
+_CONSUME: Final = ("$JS.API.CONSUMER.INFO.>", "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>")
+
 #: What each user may publish and subscribe to. Replies come to inboxes named after the user, which nobody else reads.
 PERMISSIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     ADMINISTRATOR: {"publish": ">", "subscribe": ">"},
@@ -27,11 +30,11 @@ PERMISSIONS: Final[Mapping[str, Mapping[str, Any]]] = {
         "subscribe": ["_INBOX_social-graph-manager.>"],
     },
     "news-manager": {
-        "publish": ["$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.>", "$JS.ACK.>", "dead-letters.>"],
+        "publish": ["$JS.API.STREAM.INFO.*", *_CONSUME, "dead-letters.>"],
         "subscribe": ["_INBOX_news-manager.>"],
     },
     "link-checker": {
-        "publish": ["link-check-events", "$JS.API.CONSUMER.>", "$JS.ACK.>", "dead-letters.>"],
+        "publish": ["link-check-events", *_CONSUME, "dead-letters.>"],
         "subscribe": ["_INBOX_link-checker.>"],
     },
 }
