@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from pkg.link_manager.manager import LinkManager
-from pkg.link_manager.sql_store import SqlLinkStore
-
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
+from pkg.link_manager.manager import LinkManager
+from pkg.link_manager.sql_store import SqlLinkStore
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.runtime.access import SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import CallerAuth
