@@ -11,9 +11,9 @@ from typing import IO, Any, Final
 
 from pkg.link_manager.bookmark_file import write_bookmark, write_head, write_tail
 from pkg.link_manager.imports import (
-    UNSTORABLE,
     MAX_DESCRIPTION_LENGTH,
     MAX_TITLE_LENGTH,
+    UNSTORABLE,
     make_report,
     merge_into_saved,
     read_plan,

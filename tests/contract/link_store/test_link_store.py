@@ -3,10 +3,11 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
-from pkg.link_manager.regex import parse_regex
 
+from pkg.link_manager.regex import parse_regex
 from pkg.link_manager.store import (
     AnsweredBeforeError,
     Audience,
@@ -145,9 +146,8 @@ async def test_concurrent_changes_all_count(store: LinkStore, user_id: int) -> N
 async def test_versions_survive_delete_and_a_later_add(store: LinkStore, user_id: int) -> None:
     link = await add(store, user_id, make_link(1))
     for version in (2, 3):
-        await store.change_link(
-            user_id, key(link.url), lambda present, version=version: replace(present, title="x", version=version)
-        )
+        change = partial(replace, title="x", version=version)
+        await store.change_link(user_id, key(link.url), change)
     assert await store.delete_link(user_id, key(link.url)) is True
     assert await store.delete_link(user_id, key(link.url)) is False
     again = await add(store, user_id, make_link(2, url=link.url))

@@ -49,7 +49,7 @@ async def test_pages_of_every_audience_walk_an_index(link_pool: asyncpg.Pool, us
     for sees in ("true", "visibility <= 1", "visibility = 0"):
         plan = await _plan(
             link_pool,
-            f"SELECT id FROM links WHERE user_id = {user_id} AND {sees}"  # noqa: S608  # numbers and words of ours
+            f"SELECT id FROM links WHERE user_id = {user_id} AND {sees}"  # numbers and words of ours
             " AND (created_at, id) < (now(), 5) ORDER BY created_at DESC, id DESC LIMIT 21",
         )
         assert "Index" in plan, plan
