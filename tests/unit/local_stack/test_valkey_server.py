@@ -81,7 +81,7 @@ FORBIDDEN = [
 @pytest.mark.parametrize(("user", "command"), ALLOWED, ids=lambda value: value if isinstance(value, str) else value[0])
 async def test_each_may_do_what_is_theirs(server: ValkeyServer, user: str, command: list[str]) -> None:
     async with connect(server, user) as client:
-        await ask(client, *command)
+        assert await ask(client, *command) is not None
 
 
 @pytest.mark.parametrize(
