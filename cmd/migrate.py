@@ -57,7 +57,15 @@ def choose(names: list[str] | None, environment: Mapping[str, str]) -> list[tupl
     if not chosen:
         variables = ", ".join(f"{database.variable}_SERVICE_HOST" for database in DATABASES)
         raise StartError(f"the environment names no database; set one of {variables}")
-    return [(database, read_address(database, environment)) for database in chosen]
+    addresses, faults = [], []
+    for database in chosen:
+        try:
+            addresses.append((database, read_address(database, environment)))
+        except StartError as error:
+            faults += error.faults
+    if faults:
+        raise StartError(*faults)
+    return addresses
 
 
 def read_address(database: ServiceDatabase, environment: Mapping[str, str]) -> PostgresAddress:
@@ -110,7 +118,7 @@ def migrate(database: ServiceDatabase, address: PostgresAddress, revision: str) 
         after = current_revision(address)
     except (psycopg2.Error, SQLAlchemyError, CommandError) as error:
         # What was executed is not for the log; what the server said to it is.
-        reason = str(getattr(error, "orig", None) or error).strip()
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
         raise StartError(f"{database.name}: {reason}") from None
     print(f"{database.name}: {before or 'empty'} -> {after}" + (" (nothing to do)" if before == after else ""))
 

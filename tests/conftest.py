@@ -1,7 +1,9 @@
 """What all tests share: a Postgres with a migrated database for each service, a NATS, a Valkey; all the run's own."""
 
 import asyncio
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -29,6 +32,32 @@ from pkg.runtime.migrations import upgrade
 from pkg.runtime.postgres import PostgresAddress, open_pool
 
 START_DEADLINE = 30.0
+
+# An example that takes long says something of the machine, not of the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
+_LOOPBACK_NET = "127."
+
+
+def _stay_at_home(event: str, arguments: tuple[object, ...]) -> None:
+    """An audit hook: what Python is about to do. Loops of uvloop, which ask nobody, run in processes of their own."""
+    if event == "socket.connect":
+        connecting, address = arguments
+        if not isinstance(connecting, socket.socket) or connecting.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        host = address[0] if isinstance(address, tuple) else address
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    name = host.decode() if isinstance(host, bytes) else host
+    if name not in (None, "", "localhost", "::1") and not str(name).startswith(_LOOPBACK_NET):
+        raise RuntimeError(f"a test must not reach {name}: it is not on this machine")
+
+
+sys.addaudithook(_stay_at_home)
+
 #: A test's database need not survive a power cut.
 FAST = {"fsync": "off", "full_page_writes": "off"}
 

@@ -23,7 +23,8 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def served(app: ASGIApp, protocol: type[asyncio.Protocol] | Literal["auto"] = "auto") -> AsyncIterator[str]:
     """The base URL under which ``app`` is served."""
-    with socket.socket() as listener:
+    # Named, the protocol makes asyncio switch Nagle's algorithm off; without it every answer takes 40 ms.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         host, port = listener.getsockname()
         server = _Server(

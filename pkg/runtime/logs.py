@@ -4,6 +4,7 @@ What is logged is chosen word by word. Query strings, tokens, titles, descriptio
 the message of an exception that is likely to quote somebody's data (see ``describe_exception``).
 """
 
+import asyncio
 import json
 import logging
 import sys
@@ -20,6 +21,8 @@ from pkg.object_model.errors import DelinkciousError
 from pkg.runtime.context import CURRENT_CONTEXT
 
 _LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+#: Seconds for which a line below a warning may wait for others.
+_FLUSH_DELAY: Final = 0.02
 _MAX_FRAMES: Final = 30
 _MAX_CHAIN: Final = 5
 _MAX_MESSAGE: Final = 300
@@ -34,11 +37,29 @@ class _Sink:
         self.stream: BinaryIO | None = None
         self.threshold = _LEVELS["info"]
         self.service = ""
+        self._flush_planned = False
 
-    def write(self, line: bytes) -> None:
+    def write(self, line: bytes, *, urgent: bool) -> None:
         stream = self.stream or sys.stdout.buffer
         stream.write(line)
-        stream.flush()
+        if urgent or not self._flush_soon():
+            stream.flush()
+
+    def _flush_soon(self) -> bool:
+        """Whether it will be done: to ask the system for every line costs more than to make the line."""
+        if self._flush_planned:
+            return True
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        self._flush_planned = True
+        loop.call_later(_FLUSH_DELAY, self._flush)
+        return True
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        (self.stream or sys.stdout.buffer).flush()
 
 
 _SINK: Final = _Sink()
@@ -148,7 +169,7 @@ def _write(level: str, event: str, values: Mapping[str, object]) -> None:
             "trace_id": context.traceparent[3:35],
             **values,
         }
-    _SINK.write(_line_of(line))
+    _SINK.write(_line_of(line), urgent=_LEVELS[level] >= _LEVELS["warning"])
 
 
 def _line_of(line: Mapping[str, object]) -> bytes:

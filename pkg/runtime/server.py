@@ -80,6 +80,7 @@ async def _serve_until_stopped(
     settings: ServiceSettings, app: ASGIApp, listener: socket.socket, stop: "_StopSignals"
 ) -> None:
     BoundedHttpProtocol.max_connections = settings.max_connections
+    host, port = listener.getsockname()[:2]
     server = _Server(
         uvicorn.Config(
             app,
@@ -93,7 +94,8 @@ async def _serve_until_stopped(
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
-        )
+        ),
+        on_listening=lambda: _log.info("listening", host=host, port=port, mode=settings.mode),
     )
     # What is there after the start stays; the collector need not look at it again with every pass.
     gc.collect()
@@ -102,8 +104,6 @@ async def _serve_until_stopped(
     sweeping = asyncio.create_task(sweep_for_ever(server.server_state.connections))
     asked = asyncio.create_task(stop.asked.wait())
     try:
-        host, port = listener.getsockname()[:2]
-        _log.info("listening", host=host, port=port, mode=settings.mode)
         await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             _log.info("draining")
@@ -168,6 +168,15 @@ def _bind(settings: ServiceSettings) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # Not before: until then connections are refused.
+        self._on_listening()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are ours: uvicorn's handling begins with closing, and ends with the signal raised again."""

@@ -201,13 +201,18 @@ def read_settings[SettingsT: ServiceSettings](
         StartError: one fault for each setting that cannot be used, naming its variable.
     """
     source = EnvSettingsSource(settings_class, case_sensitive=True, env_ignore_empty=True)
-    source.env_vars = {name: value for name, value in environment.items() if value != ""}
+    # By alias alone: `mode` and `host` are nobody's settings.
+    names = {str(about.validation_alias) for about in settings_class.model_fields.values()}
+    source.env_vars = {name: value for name, value in environment.items() if value != "" and name in names}
     try:
         settings = settings_class(**source())
     except SettingsError as error:
         raise StartError(str(error)) from None
     except ValidationError as invalid:
-        raise StartError(*(_fault(fault) for fault in invalid.errors(include_url=False, include_input=False))) from None
+        faults = invalid.errors(include_url=False, include_input=False)
+        # Of a default that goes by another setting: that one has its own line.
+        told = [fault for fault in faults if fault["type"] != "default_factory_not_called"]
+        raise StartError(*map(_fault, told)) from None
     # Read here as well, so that a missing or default secret stops the start before anything else is tried.
     settings.load_mutual_auth()
     return settings

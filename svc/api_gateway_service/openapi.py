@@ -38,6 +38,7 @@ _GROUPS: Final = {
 }
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "DELETE"})
 _REQUEST_ID: Final[Schema] = {"$ref": "#/components/headers/X-Request-ID"}
+_SOME_REQUEST_ID: Final = "5f0c7a1e9b"
 _STATUS_WORDS: Final = {413: "Content Too Large", 414: "URI Too Long"}
 
 
@@ -64,7 +65,7 @@ def describe_api(operations: Sequence[Operation]) -> dict[str, Any]:
             "headers": {
                 "X-Request-ID": {
                     "description": "Names this request in our logs: the one that you sent, or a new one.",
-                    "schema": {"type": "string", "examples": ["5f0c7a1e9b"]},
+                    "schema": {"type": "string", "examples": [_SOME_REQUEST_ID]},
                 },
                 "Retry-After": {
                     "description": "Seconds after which another try may succeed.",
@@ -87,7 +88,7 @@ def _describe(operation: Operation) -> dict[str, Any]:
         "description": _text(operation),
         "parameters": [
             *(_parameter(argument, "path") for argument in operation.path_arguments),
-            *(_parameter(argument, "query") for argument in operation.reads.arguments),
+            *(_query_parameter(argument, operation) for argument in operation.reads.arguments),
             *(_parameter(argument, "header") for argument in operation.header_arguments),
         ],
         "responses": {"200": _success(operation.reply)} | _failures(_errors_of(operation)),
@@ -117,13 +118,19 @@ def _parameter(argument: Argument, place: str) -> dict[str, Any]:
         "name": argument.name,
         "in": place,
         "required": place == "path",
-        "description": argument.description + (" Required, here or in the body." if _is_asked(argument, place) else ""),
+        "description": argument.description,
         "schema": schema,
     }
 
 
-def _is_asked(argument: Argument, place: str) -> bool:
-    return argument.required and place == "query"
+def _query_parameter(argument: Argument, operation: Operation) -> dict[str, Any]:
+    parameter = _parameter(argument, "query")
+    if argument.required:
+        parameter["description"] += " Required, here or in the body."
+    if operation.method in _METHODS_WITH_BODY:
+        # Told with the body. Documentation pages would send it from here, against what the body says.
+        parameter["schema"].pop("default", None)
+    return parameter
 
 
 def _example(argument: Argument, schema: Schema) -> object:
@@ -217,8 +224,12 @@ def _failure(status: int, meanings: dict[str, str]) -> dict[str, Any]:
             JSON: {
                 "schema": {
                     "allOf": [{"$ref": "#/components/schemas/Error"}],
-                    "properties": {"code": {"enum": codes, "examples": [codes[0]]}},
-                }
+                    "properties": {"code": {"enum": codes}},
+                },
+                "examples": {
+                    code: {"value": {"err": meanings[code], "code": code, "request_id": _SOME_REQUEST_ID}}
+                    for code in codes
+                },
             }
         },
     }

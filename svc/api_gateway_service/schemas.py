@@ -91,7 +91,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "A saved link.",
         Id=_text("Stable; a 64-bit number as text.", "104857600000001", pattern="^[0-9]{1,19}$"),
         Url=_text("As it was saved.", "https://github.com/the-gigi", format="uri", maxLength=2048),
-        Title=_text("", "Gigi on GitHub", maxLength=1024) | {"description": "May be empty after an import."},
+        Title=_text("May be empty after an import.", "Gigi on GitHub", maxLength=1024),
         Description=_text("May be empty, and may have several lines.", "Wrote the book.", maxLength=65536),
         Status=_text("What the link checker found.", "pending", enum=[status.value for status in LinkStatus]),
         Tags=_set("The tags, as a set.", "go", "author"),

@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from pkg.user_manager.manager import UserManager
-from pkg.user_manager.providers import LocalProvider
-from pkg.user_manager.sql_store import SqlUserStore
-
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.runtime.caller_auth import CallerAuth
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.migrations import check_schema
 from pkg.runtime.postgres import open_pool
+from pkg.user_manager.manager import UserManager
+from pkg.user_manager.providers import LocalProvider
+from pkg.user_manager.sql_store import SqlUserStore
 from svc.user_service.routes import body_limit, build_app
 from svc.user_service.settings import UserServiceSettings
 

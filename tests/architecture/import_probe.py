@@ -21,8 +21,8 @@ from typing import Any
 #: A script of Alembic's own, which runs inside its context and nowhere else.
 NOT_MODULES = {"env"}
 
-#: Defining a model makes pydantic look for its own switches, which are no concern of the module that defines it.
-LIBRARY_SWITCHES = ("PYDANTIC_",)
+#: Libraries' own switches, which are no concern of the module that defines a model or a message.
+LIBRARY_SWITCHES = ("PYDANTIC_", "TEMPORARILY_DISABLE_PROTOBUF_VERSION_CHECK")
 
 faults: list[str] = []
 

@@ -1,6 +1,7 @@
 """The public API as a program would call it."""
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -38,6 +39,9 @@ class ApiClient:
         data: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
+        if isinstance(data, str | bytes):
+            # Sent as a file is: aiohttp warns of large pieces.
+            data = io.BytesIO(data.encode() if isinstance(data, str) else data)
         async with self._session.request(
             method,
             self._base + path,

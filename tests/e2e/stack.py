@@ -60,7 +60,8 @@ def running_stack(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            # Nothing else of ours: no test may use a server, or a limit, that happens to be named around it.
+            env={"PATH": os.environ["PATH"], **(environment or {})},
         )
     try:
         deadline = time.monotonic() + START_DEADLINE

@@ -30,7 +30,7 @@ def up(*options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "cmd/up.py", *options],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
         timeout=START_DEADLINE,

@@ -26,7 +26,7 @@ MICROSECOND = timedelta(microseconds=1)
 ALICE, BOB, CAROL = 7, 2**63 - 1, 9
 FRIENDSHIPS = Path(__file__).parents[2] / "data" / "social_graph_reed98.edges"
 #: Follows that a suite of seconds can write to a database one by one.
-SAMPLE = 2_000
+SAMPLE = 1_000
 
 
 async def read_all(read: ReadPage, user_id: int, limit: int) -> list[Edge]:

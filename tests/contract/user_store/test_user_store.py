@@ -172,6 +172,10 @@ async def test_many_sessions_at_once_keep_the_limit(store: UserStore) -> None:
     numbers = range(1, 31)
     await asyncio.gather(*(store.add_token(ALICE.user_id, token(number), NOW, at_most=5) for number in numbers))
     assert len(await alive(store, numbers)) == 5
+    await asyncio.gather(*(ticket(store, number, at_most=30) for number in numbers))
+    sessions = range(101, 131)
+    await asyncio.gather(*(redeem(store, "alice", number, 100 + number, at_most=4) for number in numbers))
+    assert len(await alive(store, range(1, 131))) == len(await alive(store, sessions)) == 4
 
 
 # --- tickets --------------------------------------------------------------------------------------------------------
@@ -181,8 +185,10 @@ async def ticket(store: UserStore, number: int, *, now: datetime = NOW, at_most:
     return await store.add_ticket(ALICE.user_id, hash_of(number), now, now + 2 * SECOND, at_most=at_most)
 
 
-async def redeem(store: UserStore, key: str, number: int, session: int, *, now: datetime = NOW) -> Actor | None:
-    return await store.redeem_ticket(key, hash_of(number), token(session), now, at_most=10)
+async def redeem(
+    store: UserStore, key: str, number: int, session: int, *, now: datetime = NOW, at_most: int = 10
+) -> Actor | None:
+    return await store.redeem_ticket(key, hash_of(number), token(session), now, at_most=at_most)
 
 
 async def test_a_ticket_opens_one_session(store: UserStore) -> None:

@@ -301,7 +301,7 @@ async def test_a_token_of_another_list_is_refused(world: World, other: dict[str,
         await world.add(f"https://{number}.example/")
     first = await world.links.get_links(ALICE, GetLinksRequest(username="alice", limit=1))
     with pytest.raises(InvalidArgument) as refused:
-        await world.titles(start_token=first.next_page_token, **other)
+        await world.titles(ALICE, start_token=first.next_page_token, **other)
     assert refused.value.code == "invalid_start_token"
     tags = GetTagsRequest(username="alice", start_token=first.next_page_token)
     with pytest.raises(InvalidArgument):

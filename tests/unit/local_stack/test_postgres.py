@@ -1,9 +1,14 @@
 """The Postgres that the stack starts, and the rights in it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import asyncpg
 import pytest
 
-from pkg.local_stack.provisioning import ServiceDatabase, address_of, provision
+from pkg.local_stack.postgres_server import connect
+from pkg.local_stack.provisioning import DATABASES, ServiceDatabase, address_of, database_named, provision
+from pkg.local_stack.secret_store import SecretStore
 from pkg.runtime.postgres import open_pool
 from tests.conftest import TestPostgres
 
@@ -44,3 +49,47 @@ async def test_nobody_enters_without_the_password(postgres: TestPostgres) -> Non
             user=DATABASE.service,
             password="wrong",
         )
+
+
+async def test_a_service_enters_its_own_database_alone(postgres: TestPostgres) -> None:
+    other = ServiceDatabase("provisioned_too", "none", "NONE")
+    for database in (DATABASE, other):
+        provision(postgres.superuser, database, postgres.secrets)
+    own = address_of(postgres.superuser, DATABASE, DATABASE.service, postgres.secrets)
+    async with await open_pool(replace(own, database=other.name), application_name="test", max_size=1) as pool:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await pool.fetchval("SELECT 1")
+
+
+async def test_a_password_that_changes_in_the_store_changes_in_the_server(
+    postgres: TestPostgres, tmp_path: Path
+) -> None:
+    database = ServiceDatabase("provisioned_anew", "none", "NONE")
+    provision(postgres.superuser, database, SecretStore(tmp_path / "old"))
+    old = address_of(postgres.superuser, database, database.service, SecretStore(tmp_path / "old"))
+    provision(postgres.superuser, database, SecretStore(tmp_path / "new"))
+    async with await open_pool(old, application_name="test", max_size=1) as pool:
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await pool.fetchval("SELECT 1")
+
+
+async def test_who_is_no_superuser_can_provision(postgres: TestPostgres) -> None:
+    connection = connect(postgres.superuser)
+    connection.cursor().execute("CREATE ROLE operator LOGIN CREATEROLE CREATEDB PASSWORD 'of the operator'")
+    connection.close()
+    operator = replace(postgres.superuser, user="operator", password="of the operator")
+    database = ServiceDatabase("provisioned_by_an_operator", "none", "NONE")
+    provision(operator, database, postgres.secrets)
+    provision(operator, database, postgres.secrets)
+    address = address_of(operator, database, database.migrator, postgres.secrets)
+    async with await open_pool(address, application_name="test", max_size=1) as pool:
+        await pool.execute("CREATE TABLE notes (id bigint)")
+    service = address_of(operator, database, database.service, postgres.secrets)
+    async with await open_pool(service, application_name="test", max_size=1) as pool:
+        await pool.execute("INSERT INTO notes VALUES (1)")
+
+
+def test_a_database_by_name() -> None:
+    assert [database_named(database.name) for database in DATABASES] == list(DATABASES)
+    with pytest.raises(LookupError):
+        database_named("news_manager")

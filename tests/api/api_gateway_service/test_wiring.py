@@ -1,0 +1,96 @@
+"""The gateway as its own ``app.py`` puts it together."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.settings import read_settings
+from pkg.runtime.start_error import StartError
+from svc.api_gateway_service.app import create_app
+from svc.api_gateway_service.settings import ApiGatewaySettings
+from tests.api.api_gateway_service.conftest import GatewayHouse, InternalServices
+from tests.asgi_client import AsgiClient
+from tests.internal_service import API_GATEWAY, edge_secret
+
+CALLEES = (LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER)
+
+
+def secrets_file(folder: Path, *callees: str) -> Path:
+    presents = {}
+    for callee in callees:
+        secret = edge_secret(API_GATEWAY, callee)
+        presents[callee] = {"token": secret.token, "statement_key": secret.statement_key}
+    path = folder / "mutual-auth.yaml"
+    # JSON is YAML.
+    path.write_text(json.dumps({"presents": presents}))
+    path.chmod(0o600)
+    return path
+
+
+def environment(file: Path, base_urls: Mapping[str, str]) -> dict[str, str]:
+    variables = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)}
+    for callee, base_url in base_urls.items():
+        prefix = callee.replace("-", "_").upper()
+        address = urlsplit(base_url)
+        variables[f"{prefix}_SERVICE_HOST"] = str(address.hostname)
+        variables[f"{prefix}_SERVICE_PORT"] = str(address.port)
+    return variables
+
+
+async def test_the_gateway_of_the_environment(house: GatewayHouse, services: InternalServices, tmp_path: Path) -> None:
+    variables = environment(secrets_file(tmp_path, *CALLEES), services.base_urls)
+    async with create_app(read_settings(ApiGatewaySettings, variables)) as app, AsgiClient(app) as client:
+        assert (await client.request("GET", "/readyz")).status == 200
+        headers = {"Access-Token": house.alice.token}
+        saved = await client.request(
+            "POST", "/v1/links", query={"url": "https://a.example/", "title": "A"}, headers=headers
+        )
+        assert saved.status == 200
+        me = await client.request("GET", "/v1/me", headers=headers)
+        assert (me.json()["user"]["Name"], me.json()["user"]["LinkCount"]) == ("alice", 1)
+
+
+async def test_a_gateway_that_cannot_reach_the_user_service_is_not_ready(
+    services: InternalServices, tmp_path: Path
+) -> None:
+    elsewhere = {**services.base_urls, USER_MANAGER: "http://127.0.0.1:9"}
+    settings = read_settings(ApiGatewaySettings, environment(secrets_file(tmp_path, *CALLEES), elsewhere))
+    async with create_app(settings) as app, AsgiClient(app) as client:
+        response = await client.request("GET", "/readyz")
+        assert (response.status, response.json()["dependencies"]) == (503, {"user-manager": "user_manager_unavailable"})
+        answer = await client.request("GET", "/v1/links", headers={"Access-Token": "any"})
+        assert (answer.status, answer.json()["code"]) == (503, "user_manager_unavailable")
+        assert (await client.request("GET", "/docs")).status == 200
+
+
+async def test_without_a_secret_for_each_service_there_is_no_gateway(
+    services: InternalServices, tmp_path: Path
+) -> None:
+    settings = read_settings(
+        ApiGatewaySettings, environment(secrets_file(tmp_path, LINK_MANAGER, USER_MANAGER), services.base_urls)
+    )
+    with pytest.raises(StartError, match=SOCIAL_GRAPH_MANAGER):
+        async with create_app(settings):
+            pass
+
+
+def test_settings(tmp_path: Path) -> None:
+    file = secrets_file(tmp_path, *CALLEES)
+    hosts = {f"{callee.replace('-', '_').upper()}_SERVICE_HOST": "host" for callee in CALLEES}
+    settings = read_settings(ApiGatewaySettings, {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)} | hosts)
+    assert (settings.port, settings.token_cache_seconds) == (5000, 5.0)
+    assert settings.link_manager.base_url == "http://host:8080"
+    assert settings.user_manager.base_url == "http://host:7070"
+    assert settings.social_graph_manager.base_url == "http://host:9090"
+    with pytest.raises(StartError) as refusal:
+        read_settings(ApiGatewaySettings, {"DELINKCIOUS_TOKEN_CACHE_SECONDS": "3600"})
+    assert [fault.split()[0].rstrip(":") for fault in refusal.value.faults] == [
+        "DELINKCIOUS_TOKEN_CACHE_SECONDS",
+        "LINK_MANAGER_SERVICE_HOST",
+        "USER_MANAGER_SERVICE_HOST",
+        "SOCIAL_GRAPH_MANAGER_SERVICE_HOST",
+    ]

@@ -1,0 +1,160 @@
+"""What the whole path costs, against the floor: ``make bench``.
+
+Starts a system of its own, fills it with real bookmarks, and puts the same questions to the gateway and to one raw
+process that runs the same SQL (``tests.load.floor``), in turn, on this machine. Figures are medians over rounds:
+processor time a request, summed over all processes, the database included; requests a second; the ratio of the two.
+Nothing is asserted.
+"""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import asyncpg
+
+from tests.e2e.client import api_client
+from tests.e2e.stack import ROOT, Stack, running_stack
+from tests.load.parts import measure_parts
+from tests.load.processor_time import processor_seconds
+from tests.load.requests import http_request, load
+
+BOOKMARKS = ROOT / "tests" / "data" / "bookmarks_firefox.html"
+
+
+@dataclass
+class Side:
+    """One of the two that are compared."""
+
+    name: str
+    url: str
+    pids: Sequence[int]
+    headers: dict[str, str] = field(default_factory=dict)
+    micros: list[float] = field(default_factory=list)
+    throughput: list[float] = field(default_factory=list)
+    #: Warm-ups too, so that no two runs add the same links.
+    runs: int = 0
+
+    def forget(self) -> None:
+        self.micros.clear()
+        self.throughput.clear()
+
+    async def run(self, request: Callable[["Side", int], bytes], requests: int, connections: int) -> None:
+        before = processor_seconds(self.pids)
+        done = await load(self.url, lambda number: request(self, number), requests=requests, connections=connections)
+        spent = processor_seconds(self.pids) - before
+        if done.failures:
+            raise SystemExit(f"{self.name}: {done.failures} of {requests} requests failed; the figures mean nothing")
+        self.runs += 1
+        self.micros.append(spent / requests * 1e6)
+        self.throughput.append(done.throughput)
+
+
+@contextmanager
+def running_floor(stack: Stack, user_id: int) -> Iterator[tuple[str, int]]:
+    """Its address and its pid."""
+    postgres = stack.ready["postgres"]
+    environment = {
+        **os.environ,
+        "LINK_DB_SERVICE_HOST": postgres["host"],
+        "LINK_DB_SERVICE_PORT": str(postgres["port"]),
+        "LINK_DB_PASSWORD_FILE": str(stack.data / "secrets" / "link_manager_service"),
+        "FLOOR_USER_ID": str(user_id),
+    }
+    command = [sys.executable, "-m", "tests.load.floor"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}", process.pid
+        finally:
+            process.terminate()
+
+
+def page_request(side: Side, _number: int) -> bytes:
+    return http_request("GET", f"{side.url}/v1/links", side.headers)
+
+
+def add_request(prefix: str) -> Callable[[Side, int], bytes]:
+    def make(side: Side, number: int) -> bytes:
+        url = f"https://{prefix}-{side.runs}-{side.name.replace(' ', '-')}.example/{number}"
+        return http_request("POST", f"{side.url}/v1/links?url={url}&title=bench&tags=bench,load", side.headers)
+
+    return make
+
+
+async def compare(
+    what: str, sides: Sequence[Side], request: Callable[[Side, int], bytes], options: argparse.Namespace
+) -> None:
+    for side in sides:
+        await side.run(request, 300, options.connections)
+        side.forget()
+    for _ in range(options.rounds):
+        for side in sides:
+            await side.run(request, options.requests, options.connections)
+    path, floor = sides
+    ratios = [ours / theirs for ours, theirs in zip(path.micros, floor.micros, strict=True)]
+    print(f"\n{what}")
+    for side in sides:
+        print(f"  {side.name:<11} {median(side.micros):7.0f} us a request   {median(side.throughput):7.0f} requests/s")
+    print(f"  ratio       {median(ratios):7.2f}   ({min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds)")
+
+
+async def run(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {"MAX_LINKS_PER_USER": "10000000"}
+        with running_stack(Path(folder) / "data", users=["alice"], environment=environment) as stack:
+            async with api_client(stack.gateway, stack.token("alice")) as alice:
+                await alice.expect("POST", "/v1/import", data=BOOKMARKS.read_bytes())
+            user_id = await owner_of_links(stack, read_password(stack))
+            pids = stack.ready["pids"]
+            database = pids["postgres"]
+            token = {"Access-Token": stack.token("alice")}
+            services = [pid for name, pid in pids.items() if name not in ("postgres", "nats", "valkey")]
+            with running_floor(stack, user_id) as (floor_url, floor_pid):
+                sides = (
+                    Side("whole path", stack.gateway, [*services, database], token),
+                    Side("floor", floor_url, [floor_pid, database]),
+                )
+                await compare("a page of 20 links", sides, page_request, options)
+                await compare("a link added, with two tags", sides, add_request("bench"), options)
+
+
+def read_password(stack: Stack) -> str:
+    return Path(stack.ready["postgres"]["password_file"]).read_text(encoding="utf-8").strip()
+
+
+async def owner_of_links(stack: Stack, password: str) -> int:
+    postgres = stack.ready["postgres"]
+    connection = await asyncpg.connect(
+        host=postgres["host"],
+        port=postgres["port"],
+        user=postgres["user"],
+        database="link_manager",
+        password=password,
+    )
+    try:
+        return int(await connection.fetchval("SELECT user_id FROM link_counts"))
+    finally:
+        await connection.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=3_000, help="in each round and on each side (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each comparison (%(default)s)")
+    parser.add_argument("--connections", type=int, default=32, help="at once (%(default)s)")
+    asyncio.run(run(parser.parse_args()))
+    print("\nwhat one request pays for, in one process")
+    for name, micros in measure_parts().items():
+        print(f"  {name:<44} {micros:7.1f} us")
+
+
+if __name__ == "__main__":
+    main()

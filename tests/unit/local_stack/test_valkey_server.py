@@ -1,0 +1,124 @@
+"""The Valkey that the stack starts: each user has the rights listed and no others, strangers none; data stays."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from stat import S_IMODE
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from pkg.local_stack.ports import PortChooser
+from pkg.local_stack.secret_store import SecretStore
+from pkg.local_stack.valkey_server import ADMINISTRATOR, ValkeyServer
+from tests.running_program import running
+
+
+def build(folder: Path) -> ValkeyServer:
+    server = ValkeyServer(folder / "valkey", PortChooser().choose(0), SecretStore(folder / "secrets"))
+    server.initialise()
+    return server
+
+
+def connect(server: ValkeyServer, user: str, password: str | None = None) -> Redis:
+    secret = server.password_file(user).read_text() if password is None else password
+    client: Redis = Redis.from_url(server.url, username=user, password=secret, decode_responses=True)
+    return client
+
+
+async def ask(client: Redis, *command: str) -> Any:
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis's
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ValkeyServer]:
+    folder = tmp_path_factory.mktemp("valkey")
+    server = build(folder)
+    async with running(server.program(), folder):
+        yield server
+
+
+ALLOWED = [
+    ("news-manager", ["LPUSH", "feed:{17}:7", "1"]),
+    ("news-manager", ["LRANGE", "feed:{17}:7", "0", "-1"]),
+    ("news-manager", ["SET", "news:{17}:7", "body", "EX", "60"]),
+    ("news-manager", ["EVAL", "return redis.call('LLEN', KEYS[1])", "1", "feed:{17}:7"]),
+    ("news-manager", ["MULTI"]),
+    ("api-gateway", ["INCR", "limit:{1}:7"]),
+    ("api-gateway", ["EXPIRE", "limit:{1}:7", "60"]),
+    ("api-gateway", ["EVAL", "return redis.call('INCR', KEYS[1])", "1", "limit:{1}:7"]),
+    (ADMINISTRATOR, ["SET", "anything", "x"]),
+    (ADMINISTRATOR, ["CONFIG", "GET", "maxmemory"]),
+]
+FORBIDDEN = [
+    ("news-manager", ["SET", "limit:{1}:7", "0"]),
+    ("news-manager", ["GET", "anything"]),
+    ("news-manager", ["EVAL", "return redis.call('GET', KEYS[1])", "1", "limit:{1}:7"]),
+    ("api-gateway", ["LRANGE", "feed:{17}:7", "0", "-1"]),
+    ("api-gateway", ["MULTI"]),
+    *(
+        (user, command)
+        for user in ("news-manager", "api-gateway")
+        for command in (
+            ["KEYS", "*"],
+            ["FLUSHALL"],
+            ["FLUSHDB"],
+            ["CONFIG", "GET", "*"],
+            ["CONFIG", "SET", "dir", "/"],
+            ["ACL", "LIST"],
+            ["SHUTDOWN", "NOSAVE"],
+            ["MODULE", "LIST"],
+            ["REPLICAOF", "NO", "ONE"],
+            ["CLIENT", "KILL", "TYPE", "normal"],
+            ["PUBLISH", "feed:1", "x"],
+            ["SUBSCRIBE", "feed:1"],
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("user", "command"), ALLOWED, ids=lambda value: value if isinstance(value, str) else value[0])
+async def test_each_may_do_what_is_theirs(server: ValkeyServer, user: str, command: list[str]) -> None:
+    async with connect(server, user) as client:
+        assert await ask(client, *command) is not None
+
+
+@pytest.mark.parametrize(
+    ("user", "command"), FORBIDDEN, ids=lambda value: value if isinstance(value, str) else " ".join(value[:2])
+)
+async def test_nobody_may_do_more(server: ValkeyServer, user: str, command: list[str]) -> None:
+    async with connect(server, user) as client:
+        with pytest.raises(NoPermissionError):
+            await ask(client, *command)
+
+
+@pytest.mark.parametrize("user", ["default", "news-manager", ADMINISTRATOR, "somebody"])
+@pytest.mark.parametrize("password", ["", "wrong"])
+async def test_strangers_get_nothing(server: ValkeyServer, user: str, password: str) -> None:
+    async with connect(server, user, password) as client:
+        with pytest.raises(AuthenticationError):
+            await ask(client, "GET", "feed:{17}:7")
+
+
+async def test_who_says_nothing_gets_nothing(server: ValkeyServer) -> None:
+    async with Redis.from_url(server.url) as client:
+        with pytest.raises(AuthenticationError):
+            await ask(client, "GET", "feed:{17}:7")
+
+
+async def test_data_outlives_the_server(tmp_path: Path) -> None:
+    server = build(tmp_path)
+    async with running(server.program(), tmp_path), connect(server, "news-manager") as client:
+        await ask(client, "LPUSH", "feed:{17}:7", "42")
+    server.initialise()
+    async with running(server.program(), tmp_path), connect(server, "news-manager") as client:
+        assert await ask(client, "LRANGE", "feed:{17}:7", "0", "-1") == ["42"]
+
+
+def test_no_password_is_in_its_files(tmp_path: Path) -> None:
+    server = build(tmp_path)
+    for name in ("users.acl", "valkey.conf"):
+        file = tmp_path / "valkey" / name
+        assert S_IMODE(file.stat().st_mode) == 0o600
+        assert server.password_file("news-manager").read_text() not in file.read_text()

@@ -1,0 +1,107 @@
+"""``cmd/migrate.py`` as an operator runs it: the environment says where, the output what was done."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pkg.local_stack.provisioning import database_named, provision
+from pkg.local_stack.secret_store import SecretStore
+from pkg.runtime.migrations import head_revision
+from tests.conftest import TestPostgres, running_postgres
+
+ROOT = Path(__file__).parents[3]
+DATABASE = database_named("user_manager")
+NOWHERE = {"USER_DB_SERVICE_HOST": "127.0.0.1", "USER_DB_SERVICE_PORT": "1"}
+
+
+def migrate(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cmd" / "migrate.py"), *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with running_postgres(tmp_path_factory.mktemp("migrated")) as server:
+        yield prepared(server)
+
+
+def prepared(server: TestPostgres) -> dict[str, str]:
+    provision(server.superuser, DATABASE, server.secrets)
+    return {
+        "USER_DB_SERVICE_HOST": server.superuser.host,
+        "USER_DB_SERVICE_PORT": str(server.superuser.port),
+        "USER_DB_MIGRATOR_PASSWORD_FILE": str(server.secrets.path(DATABASE.migrator)),
+    }
+
+
+def test_to_the_newest_and_again(environment: dict[str, str]) -> None:
+    newest = head_revision(DATABASE.migrations)
+    assert migrate(**environment) == (0, f"user_manager: empty -> {newest}\n", "")
+    assert migrate(**environment) == (0, f"user_manager: {newest} -> {newest} (nothing to do)\n", "")
+    code, _, said = migrate("--database", "user_manager", "--revision", "nonsense", **environment)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "nonsense" in said
+
+
+def test_a_wrong_password_is_told_in_a_line(environment: dict[str, str], tmp_path: Path) -> None:
+    wrong = SecretStore(tmp_path).path("wrong")
+    code, out, said = migrate(**environment | {"USER_DB_MIGRATOR_PASSWORD_FILE": str(wrong)})
+    assert (code, out, said.count("\n")) == (1, "", 1)
+    assert said.startswith("migrate: user_manager: ")
+    assert "password authentication failed" in said
+    assert wrong.read_text() not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "said"),
+    [
+        ([], {}, 1, ["names no database; set one of LINK_DB_SERVICE_HOST"]),
+        (["--database", "link_manager"], {}, 1, ["LINK_DB_SERVICE_HOST is not set", "LINK_DB_MIGRATOR_PASSWORD_FILE"]),
+        (
+            [],
+            {"LINK_DB_SERVICE_HOST": "db", "USER_DB_SERVICE_HOST": "db", "USER_DB_SERVICE_PORT": "x"},
+            1,
+            [
+                "LINK_DB_MIGRATOR_PASSWORD_FILE is not set",
+                "USER_DB_SERVICE_PORT: 'x' is not a port",
+                "USER_DB_MIGRATOR",
+            ],
+        ),
+        ([], NOWHERE | {"USER_DB_MIGRATOR_PASSWORD_FILE": "/nowhere"}, 1, ["cannot read /nowhere: No such file"]),
+        ([], NOWHERE | {"USER_DB_MIGRATOR_PASSWORD_FILE": __file__}, 1, ["user_manager: connection to server"]),
+        (["--database", "news"], {}, 2, ["invalid choice: 'news'"]),
+        (["--revision", "0001"], {}, 2, ["name it with one --database"]),
+    ],
+    ids=["nothing", "one", "several", "no secret", "away", "unknown", "revision"],
+)
+def test_what_is_wrong_is_told(arguments: list[str], environment: dict[str, str], code: int, said: list[str]) -> None:
+    found, out, lines = migrate(*arguments, **environment)
+    assert (found, out) == (code, "")
+    if code == 1:
+        assert len(lines.splitlines()) == len(said)
+    for words in said:
+        assert words in lines
+
+
+@pytest.mark.parametrize("program", ["migrate.py", "up.py"])
+def test_help_says_what_is_read(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cmd" / program), "--help"], capture_output=True, text=True, check=True, cwd="/"
+    )
+    words = {
+        "migrate.py": ["PREFIX_MIGRATOR_PASSWORD_FILE", "--revision"],
+        "up.py": ["DELINKCIOUS_POSTGRES_URL", "--data"],
+    }
+    assert all(word in done.stdout for word in words[program])
