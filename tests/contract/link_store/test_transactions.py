@@ -23,6 +23,19 @@ async def test_an_import_that_fails_in_the_middle_changes_nothing(link_pool: asy
     assert await ids(store, user_id) == [1]
 
 
+async def test_an_add_of_what_is_there_writes_nothing(link_pool: asyncpg.Pool, user_id: int) -> None:
+    """No row that is dead at once, no transaction that Postgres reports as failed."""
+    store = SqlLinkStore(link_pool)
+    await add(store, user_id, make_link(1, url="https://a.example/"))
+    # Set by whoever tried to change the row, even in vain.
+    changer = "SELECT xmax::text FROM link_counts WHERE user_id = $1"
+    before = await link_pool.fetchval(changer, user_id)
+    with pytest.raises(Conflict) as conflict:
+        await add(store, user_id, make_link(2, url="https://a.example/"))
+    assert conflict.value.code == "link_exists"
+    assert await link_pool.fetchval(changer, user_id) == before
+
+
 async def test_counts_are_those_of_the_rows(link_pool: asyncpg.Pool, user_id: int) -> None:
     """Whatever the suite did before: what is kept is what a count would find."""
     store = SqlLinkStore(link_pool)
