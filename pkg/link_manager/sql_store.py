@@ -30,7 +30,7 @@ from pkg.link_manager.store import (
 )
 from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import SCORES, index_words
-from pkg.object_model.errors import Unavailable
+from pkg.object_model.errors import InvalidArgument, Unavailable
 from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
 from pkg.runtime.postgres import database_errors
 
@@ -190,7 +190,13 @@ class SqlLinkStore(LinkStore):
     async def find_links(self, query: LinkQuery) -> list[FoundLink]:
         shape, values = _shape(query)
         with database_errors():
-            rows = await self._pool.fetch(_find_statement(shape), query.user_id, *values, query.limit)
+            try:
+                rows = await self._pool.fetch(_find_statement(shape), query.user_id, *values, query.limit)
+            except asyncpg.InvalidRegularExpressionError:
+                # The bound that patterns have passed is an estimate of ours.
+                raise InvalidArgument(
+                    "a regular expression is too complex; simplify it", code="regex_too_complex"
+                ) from None
         return [FoundLink(_read_link(row), row["score"] if query.words else 0) for row in rows]
 
     async def read_oldest_first(

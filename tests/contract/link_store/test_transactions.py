@@ -1,10 +1,13 @@
 """What only a store with transactions can promise, and what its schema allows."""
 
+from dataclasses import replace
+
 import asyncpg
 import pytest
 
+from pkg.link_manager.regex import parse_regex
 from pkg.link_manager.sql_store import SqlLinkStore
-from pkg.object_model.errors import Conflict
+from pkg.object_model.errors import Conflict, InvalidArgument
 from pkg.object_model.types import Link
 from tests.contract.link_store.links import NO_LIMIT, add, candidate, ids, key, make_link
 
@@ -75,3 +78,11 @@ async def _plan(pool: asyncpg.Pool, statement: str) -> str:
         await connection.execute("SET LOCAL enable_seqscan = off")
         await connection.execute("SET LOCAL enable_bitmapscan = off")
         return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}"))
+
+
+async def test_a_regex_that_postgres_does_not_take_is_the_askers_affair(link_pool: asyncpg.Pool, user_id: int) -> None:
+    store = SqlLinkStore(link_pool)
+    await add(store, user_id, make_link(1))
+    with pytest.raises(InvalidArgument) as refused:
+        await ids(store, user_id, url=replace(parse_regex("a", "url_regex"), postgres="("))
+    assert refused.value.code == "regex_too_complex"
