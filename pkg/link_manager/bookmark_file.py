@@ -320,7 +320,7 @@ def _read_attributes(content: bytes, start: int, end: int) -> dict[bytes, str]:
         if name in _KNOWN_ATTRIBUTES and name not in attributes:
             value = attribute[attribute.lastindex or 1] if attribute.lastindex != 1 else b""
             text = value[:_MAX_TEXT_BYTES].strip(_BLANK_BYTES).decode(errors="replace")
-            attributes[name] = _REFERENCE.sub(_resolve, text)
+            attributes[name] = _REFERENCE.sub(_resolve, text) if "&" in text else text
     return attributes
 
 

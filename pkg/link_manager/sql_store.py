@@ -35,7 +35,7 @@ from pkg.link_manager.store import (
 )
 from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import SCORES, index_words
-from pkg.object_model.errors import Unavailable
+from pkg.object_model.errors import InvalidArgument, Unavailable
 from pkg.object_model.events import LinkEvent
 from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
 from pkg.runtime.postgres import database_errors
@@ -77,12 +77,15 @@ INSERT INTO link_counts (user_id) VALUES ($1)
 ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
 RETURNING public + followers + private"""
 
+# What is there is looked for first: running into the index would leave dead rows behind, and an error in the log.
 # The upsert of the version sees what was committed while it waited for the lock; a SELECT in its place would not.
 # The event's body is JSON, in which the quotes of every text are escaped: what is replaced there is the field.
 _ADD: Final = f"""
-WITH counted AS (
+WITH present AS (
+    SELECT 1 FROM links WHERE user_id = $1::bigint AND url_key = $12::bytea
+), counted AS (
     INSERT INTO link_counts AS c (user_id, public, followers, private)
-    VALUES ($1::bigint, ($7::int = 0)::int, ($7 = 1)::int, ($7 = 2)::int)
+    SELECT $1, ($7::int = 0)::int, ($7 = 1)::int, ($7 = 2)::int WHERE NOT EXISTS (SELECT FROM present)
     ON CONFLICT (user_id) DO UPDATE SET
         public = c.public + excluded.public,
         followers = c.followers + excluded.followers,
@@ -91,13 +94,13 @@ WITH counted AS (
     RETURNING user_id
 ), versioned AS (
     INSERT INTO link_versions AS v (user_id, url_key, version)
-    SELECT user_id, $12::bytea, 1 FROM counted
+    SELECT user_id, $12, 1 FROM counted
     ON CONFLICT (user_id, url_key) DO UPDATE SET version = v.version + 1
     RETURNING version
 ), added AS (
     INSERT INTO links (user_id, {_COLUMNS}, url_key, words, check_asked_at)
     SELECT $1, $2::bigint, $3::text, $4::text, $5::text, $6::int, $7, $8::text[], version, $9::timestamptz,
-        $10::timestamptz, $12::bytea, $11::text::tsvector, $22::timestamptz
+        $10::timestamptz, $12, $11::text::tsvector, $22::timestamptz
     FROM versioned
     RETURNING version
 ), tagged AS (
@@ -117,7 +120,8 @@ WITH counted AS (
         replace($19::text, '"Version":0,', '"Version":' || version || ','), $20::text, $21::text, $22
     FROM added
 )
-SELECT version, pg_notify('outbox', $15::text) FROM added"""
+SELECT (SELECT version FROM added) AS version, EXISTS (SELECT FROM present) AS present,
+    (SELECT pg_notify('outbox', $15::text) FROM added)"""
 
 _ADD_MANY: Final = f"""
 WITH given AS (
@@ -223,7 +227,13 @@ class SqlLinkStore(LinkStore):
     async def find_links(self, query: LinkQuery) -> list[FoundLink]:
         shape, values = _shape(query)
         with database_errors():
-            rows = await self._pool.fetch(_find_statement(shape), query.user_id, *values, query.limit)
+            try:
+                rows = await self._pool.fetch(_find_statement(shape), query.user_id, *values, query.limit)
+            except asyncpg.InvalidRegularExpressionError:
+                # The bound that patterns have passed is an estimate of ours.
+                raise InvalidArgument(
+                    "a regular expression is too complex; simplify it", code="regex_too_complex"
+                ) from None
         return [FoundLink(_read_link(row), row["score"] if query.words else 0) for row in rows]
 
     async def read_oldest_first(
@@ -261,25 +271,20 @@ class SqlLinkStore(LinkStore):
         with database_errors():
             try:
                 if once is None:
-                    version = await self._pool.fetchval(_ADD, user_id, *values)
+                    version = _read_added(await self._pool.fetchrow(_ADD, user_id, *values), max_links)
                 else:
-                    version = await self._add_once(user_id, link, values, once)
+                    version = await self._add_once(user_id, link, values, max_links, once)
             except asyncpg.UniqueViolationError as violation:
                 if violation.constraint_name == "links_url":
                     raise link_exists() from None
                 # Two ids of one millisecond are the same once in two million times.
                 raise Unavailable("try again", code="try_again", retry_after=1) from None
-            if version is None:
-                if await self._pool.fetchrow(_FIND_ONE, user_id, url_key):
-                    raise link_exists()
-                raise link_limit_reached(max_links)
         return replace(link, version=version)
 
-    async def _add_once(self, user_id: int, link: Link, values: tuple[Any, ...], once: Once) -> int | None:
+    async def _add_once(self, user_id: int, link: Link, values: tuple[Any, ...], max_links: int, once: Once) -> int:
         async with self._pool.acquire() as connection, connection.transaction():
-            version: int | None = await connection.fetchval(_ADD, user_id, *values)
-            if version is not None:
-                await _keep_answer(connection, user_id, once, once.encode(replace(link, version=version)))
+            version = _read_added(await connection.fetchrow(_ADD, user_id, *values), max_links)
+            await _keep_answer(connection, user_id, once, once.encode(replace(link, version=version)))
         return version
 
     async def change_link(
@@ -636,6 +641,15 @@ def _link_values(link: Link) -> tuple[Any, ...]:
         link.created_at,
         link.updated_at,
     )
+
+
+def _read_added(row: asyncpg.Record | None, max_links: int) -> int:
+    """The version of the link that was added. Raises Conflict if none was."""
+    assert row is not None  # noqa: S101  # a SELECT without FROM has one row
+    version: int | None = row["version"]
+    if version is None:
+        raise link_exists() if row["present"] else link_limit_reached(max_links)
+    return version
 
 
 def _read_link(row: asyncpg.Record) -> Link:

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import idna
 
@@ -56,7 +56,6 @@ def parse_url(given: str) -> SavedUrl:
     try:
         text.encode()
         parts = urlsplit(text)
-        port = parts.port
     except ValueError:
         raise _invalid("cannot be read") from None
     scheme = parts.scheme.lower()
@@ -66,9 +65,8 @@ def parse_url(given: str) -> SavedUrl:
         raise InvalidArgument(
             "url has a user name or password in it, which others would see; remove it", code="url_with_credentials"
         )
-    host = _canonical_host(parts.hostname or "")
-    if port == 0:
-        raise _invalid("names port 0")
+    host = _canonical_host(parts.hostname or "", is_address=parts.netloc.startswith("["))
+    port = _read_port(parts)
     authority = host if port in (None, _DEFAULT_PORTS[scheme]) else f"{host}:{port}"
     _, _, after = text.partition("//")
     rest = after[len(parts.netloc) :]
@@ -85,20 +83,31 @@ def parse_url(given: str) -> SavedUrl:
     return SavedUrl(text, canonical)
 
 
-def _canonical_host(host: str) -> str:
-    if ":" in host:
+def _read_port(parts: SplitResult) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise _invalid("has no valid port")
+    return port
+
+
+def _canonical_host(host: str, *, is_address: bool) -> str:
+    """``is_address``: it stands in brackets."""
+    if is_address or ":" in host:
         try:
             return f"[{ipaddress.IPv6Address(host)}]"
         except ValueError:
-            raise _invalid("has an address that is none") from None
+            raise _invalid("has no valid IPv6 address") from None
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True, transitional=False).decode()
         except (idna.IDNAError, UnicodeError):
-            raise _invalid("has a host name that is none") from None
+            raise _invalid("has no valid host name") from None
     host = host.lower()
     if len(host) > _MAX_HOST_LENGTH or not _HOST.fullmatch(host):
-        raise _invalid("has no host name" if not host else "has a host name that is none")
+        raise _invalid("has no valid host name" if host else "has no host name")
     return host
 
 
@@ -115,7 +124,7 @@ def _normalise_character(found: re.Match[str]) -> str:
 
 def _wrong_scheme(scheme: str) -> InvalidArgument:
     if not scheme:
-        return _invalid("has no scheme; begin it with https:// or http://")
+        return _invalid("has no scheme")
     return InvalidArgument(f"url must begin with http:// or https://, not {scheme[:20]}:", code="unsupported_scheme")
 
 

@@ -51,6 +51,8 @@ _KINDS_BY_STATUS: Final[Mapping[int, str]] = {
 } | {502: "unavailable", 503: "unavailable", 504: "deadline_exceeded"}
 #: Answers that say "not now" on behalf of something in between or of the callee itself.
 _REPEATABLE_STATUSES: Final = frozenset({502, 503})
+#: What we passed on came too late for the callee, as it did for us.
+_BODY_TOO_SLOW: Final = 408
 
 _log = get_logger(__name__)
 
@@ -284,6 +286,8 @@ class ServiceHttpClient:
             return Internal(
                 f"{self.callee} did not accept a call of {self._credentials.caller}", code="upstream_refused"
             )
+        if status == _BODY_TOO_SLOW:
+            return self._late()
         if status in _REPEATABLE_STATUSES:
             retry_after = _read_retry_after(response.headers.get("Retry-After"))
             return _Transient(

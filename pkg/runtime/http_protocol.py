@@ -74,11 +74,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             elif now - self.discarding_since > REFUSED_BODY_DEADLINE:
                 self.transport.close()
 
+    def _is_reading_body(self) -> bool:
+        """Whether what arrives is the body of the request that is being served, with none before it."""
+        return self._in_message and not self.awaiting_head_since and not self.pipeline
+
     def _refuse(self, status: int, message: str, code: str) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            # An earlier request is being answered here; bytes in between would spoil its answer.
-            self.transport.close()
-            return
+            if not self._is_reading_body() or self.cycle.response_started:
+                # An earlier request is being answered here; bytes in between would spoil its answer.
+                self.transport.close()
+                return
+            # Whoever reads this body learns that no more of it comes, and gets no word in.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         body = error_body(message, code, "")
         head = (
             STATUS_LINE[status],

@@ -26,6 +26,7 @@ from pkg.object_model.errors import (
 from pkg.object_model.types import MAX_BODY_BYTES
 from pkg.runtime.context import CURRENT_CONTEXT, RequestContext
 from pkg.runtime.errors import (
+    ERROR_STATUS,
     METHOD_NOT_ALLOWED,
     error_body,
     install_error_handlers,
@@ -52,9 +53,12 @@ MAX_HEADERS: Final = 100
 RETRY_AFTER_SHED: Final = 1
 #: What logs and metrics show for a client that left (nginx's 499); nobody gets it as an answer.
 CLIENT_GONE: Final = 499
+#: The client did not send its body in time: nobody behind us is to blame.
+BODY_TOO_SLOW: Final = 408
 URI_TOO_LONG: Final = 414
 HEADERS_TOO_LARGE: Final = 431
 
+_DEADLINE_EXCEEDED: Final = ERROR_STATUS[DeadlineExceeded.kind].http
 _MAX_REQUEST_ID: Final = 128
 _REQUEST_ID_CHARACTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _JSON: Final = b"application/json"
@@ -184,12 +188,15 @@ class _Exchange:
     __slots__ = (
         "_app_receive",
         "_app_send",
+        "_awaiting_body",
         "_body_bytes",
+        "_body_is_whole",
         "_body_limit",
         "_caller_waits_until",
         "_complete",
         "_extra_headers",
         "_gone",
+        "_late",
         "_more_time",
         "_refusal",
         "_scope",
@@ -206,6 +213,10 @@ class _Exchange:
         self._app_send = send
         self._body_bytes = 0
         self._body_limit = 0
+        self._body_is_whole = False
+        self._awaiting_body = False
+        #: Time ran out while the rest of the body was still to come.
+        self._late = False
         #: Of the answer; 0 until it begins.
         self._status = 0
         self._complete = False
@@ -325,13 +336,19 @@ class _Exchange:
             return
         if self._refusal is not None:
             await self._answer_error(self._refusal)
+        elif self._late:
+            message = "the body did not arrive in time; send it faster, or less at once"
+            await self._answer(BODY_TOO_SLOW, error_body(message, "body_too_slow", self.request_id), None)
         else:
             _log.error("the application did not answer")
             await self._answer(*self._render_internal())
 
     async def _receive(self) -> Message:
+        self._awaiting_body = not self._body_is_whole
         message = await self._app_receive()
+        self._awaiting_body = False
         if message["type"] == "http.request":
+            self._body_is_whole = not message.get("more_body", False)
             self._body_bytes += len(message.get("body", b""))
             if self._body_bytes > self._body_limit:
                 self._refusal = _too_large(self._body_limit)
@@ -342,14 +359,16 @@ class _Exchange:
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if self._refusal is not None:
+            if self._awaiting_body and message["status"] == _DEADLINE_EXCEEDED:
+                self._late = True
+            if self._refusal is not None or self._late:
                 return
             self._status = message["status"]
             extra = self._extra_headers
             if self._service.draining:
                 extra.append((b"connection", b"close"))
             message["headers"] = [*message.get("headers", ()), *extra]
-        elif self._refusal is not None and not self._status:
+        elif (self._refusal is not None or self._late) and not self._status:
             return
         elif not message.get("more_body", False):
             self._complete = True
@@ -362,6 +381,9 @@ class _Exchange:
 
     async def _answer_exception(self, error: Exception) -> None:
         if isinstance(error, TimeoutError) and self._timeout is not None and self._timeout.expired():
+            if self._awaiting_body and not self._status:
+                self._late = True
+                return
             await self._answer_error(
                 DeadlineExceeded("this took longer than the time allowed for it; it may still have happened")
             )
@@ -446,6 +468,7 @@ def error_codes() -> Iterable[str]:
     """The codes that this layer itself answers with, for the documentation of an interface."""
     return (
         "body_too_large",
+        "body_too_slow",
         "deadline_exceeded",
         "headers_too_large",
         "internal",

@@ -34,6 +34,7 @@ COMMON_ERRORS: Final = (
     *ARGUMENT_ERRORS,
     ErrorCode(401, "missing_token", "No token was sent."),
     ErrorCode(401, "invalid_token", "The token is unknown, expired or revoked."),
+    ErrorCode(408, "body_too_slow", "The body did not arrive in time; send it faster, or less at once."),
     ErrorCode(413, "body_too_large", "The body is larger than the operation takes."),
     ErrorCode(414, "url_too_long", "The request's own URL is too long; send arguments in the body."),
     ErrorCode(431, "headers_too_large", "There are too many headers, or they are too large."),

@@ -151,6 +151,27 @@ async def test_an_import_is_passed_on_as_it_comes(house: GatewayHouse) -> None:
     assert b"".join(received) == b"firstsecond"
 
 
+async def test_the_link_service_is_not_asked_before_a_file_comes(house: GatewayHouse) -> None:
+    """Otherwise it waits for a head that is not sent, gives up, and looks as if it were away."""
+    asked = asyncio.Event()
+
+    class Reader:
+        async def import_links(
+            self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
+        ) -> ImportReport:
+            asked.set()
+            async for _ in content:
+                pass
+            return ImportReport(import_id=1, total=0, imported=0, merged=0, unchanged=0, skipped=0)
+
+    async def late() -> AsyncIterator[bytes]:
+        assert not asked.is_set()
+        yield b"first"
+
+    await house.with_peers(links=Reader()).alice.ok("POST", "/v1/import", body=late())
+    assert asked.is_set()
+
+
 # --- readiness ------------------------------------------------------------------------------------------------------
 
 

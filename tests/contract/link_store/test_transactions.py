@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 
 from pkg.events.messages import partition_of
+from pkg.link_manager.regex import parse_regex
 from pkg.link_manager.sql_store import SqlLinkStore
-from pkg.object_model.errors import Conflict
+from pkg.object_model.errors import Conflict, InvalidArgument
 from pkg.object_model.types import Link
 from pkg.runtime.context import RequestContext, use_context
 from tests.contract.link_store.links import NO_LIMIT, add, candidate, delete, ids, make_link, take_in, update
@@ -26,6 +27,19 @@ async def test_an_import_that_fails_in_the_middle_changes_nothing(link_pool: asy
     with pytest.raises(Conflict, match="no"):
         await take_in(store, user_id, candidates, NO_LIMIT, fail)
     assert await ids(store, user_id) == [1]
+
+
+async def test_an_add_of_what_is_there_writes_nothing(link_pool: asyncpg.Pool, user_id: int) -> None:
+    """No row that is dead at once, no transaction that Postgres reports as failed."""
+    store = SqlLinkStore(link_pool)
+    await add(store, user_id, make_link(1, url="https://a.example/"))
+    # Set by whoever tried to change the row, even in vain.
+    changer = "SELECT xmax::text FROM link_counts WHERE user_id = $1"
+    before = await link_pool.fetchval(changer, user_id)
+    with pytest.raises(Conflict) as conflict:
+        await add(store, user_id, make_link(2, url="https://a.example/"))
+    assert conflict.value.code == "link_exists"
+    assert await link_pool.fetchval(changer, user_id) == before
 
 
 async def test_counts_are_those_of_the_rows(link_pool: asyncpg.Pool, user_id: int) -> None:
@@ -120,3 +134,11 @@ async def _plan(pool: asyncpg.Pool, statement: str) -> str:
         await connection.execute("SET LOCAL enable_seqscan = off")
         await connection.execute("SET LOCAL enable_bitmapscan = off")
         return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}"))
+
+
+async def test_a_regex_that_postgres_does_not_take_is_the_askers_affair(link_pool: asyncpg.Pool, user_id: int) -> None:
+    store = SqlLinkStore(link_pool)
+    await add(store, user_id, make_link(1))
+    with pytest.raises(InvalidArgument) as refused:
+        await ids(store, user_id, url=replace(parse_regex("a", "url_regex"), postgres="("))
+    assert refused.value.code == "regex_too_complex"

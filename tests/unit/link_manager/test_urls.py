@@ -47,6 +47,8 @@ REFUSED = [
     ("https:example.com", "invalid_url"),
     ("http://[::1", "invalid_url"),
     ("http://[nonsense]/", "invalid_url"),
+    ("http://[v1.a]/", "invalid_url"),
+    ("http://[127.0.0.1]/", "invalid_url"),
     ("http://example.com:99999/", "invalid_url"),
     ("http://example.com:0/", "invalid_url"),
     ("http://example.com:8o/", "invalid_url"),

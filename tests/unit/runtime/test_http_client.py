@@ -261,6 +261,11 @@ async def test_who_does_not_answer_in_time() -> None:
     assert len(callee.asked) == 1
 
 
+async def test_a_body_that_came_too_late_for_the_callee_is_late_for_us() -> None:
+    callee = Callee(Response(b'{"err":"too slow","code":"body_too_slow"}', status_code=408))
+    assert isinstance(await failure(callee), DeadlineExceeded)
+
+
 async def test_the_request_that_is_served_bounds_the_call() -> None:
     with use_context(RequestContext("r", TRACEPARENT, time.monotonic() + 0.1)):
         assert isinstance(await failure(Callee(slow), timeout=60), DeadlineExceeded)

@@ -1,6 +1,7 @@
 """Bounds of the connection itself, on real sockets: what the parser would wait for, or keep, without end."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -56,30 +57,30 @@ class Connection:
 
     async def send(self, content: bytes) -> None:
         self.writer.write(content)
-        await self.writer.drain()
+        async with asyncio.timeout(DEADLINE):
+            await self.writer.drain()
 
     async def answer(self) -> tuple[int, dict[str, str], Any]:
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:] if line)}
-        body = await self.reader.readexactly(int(headers["content-length"]))
+        async with asyncio.timeout(DEADLINE):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:] if line)}
+            body = await self.reader.readexactly(int(headers["content-length"]))
         return int(head[0].split()[1]), headers, orjson.loads(body)
 
     async def end(self) -> None:
         """Returns when the server has closed."""
-        try:
-            while await self.reader.read(65_536):
-                pass
-        except ConnectionResetError:
-            pass
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(DEADLINE):
+                while await self.reader.read(65_536):
+                    pass
 
 
 @pytest.fixture
 async def connection(address: tuple[str, int]) -> AsyncIterator[Connection]:
-    async with asyncio.timeout(DEADLINE):
-        Watched.made.clear()
-        reader, writer = await asyncio.open_connection(*address)
-        yield Connection(reader, writer)
-        writer.close()
+    Watched.made.clear()
+    reader, writer = await asyncio.open_connection(*address)
+    yield Connection(reader, writer)
+    writer.close()
 
 
 async def eventually(check: Callable[[], bool]) -> None:
@@ -105,14 +106,30 @@ async def test_garbage_is_answered_in_our_form(connection: Connection, garbage: 
     await connection.end()
 
 
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"zz\r\n", b"1\r\nab\r\n", b"1\r\na\r\n-1\r\n"])
+async def test_a_body_that_is_garbage_is_answered_in_our_form(connection: Connection, sent: bytes) -> None:
+    await connection.send(POST + sent)
+    status, headers, body = await connection.answer()
+    assert (status, body["code"], headers["connection"]) == (400, "malformed_request", "close")
+    await connection.end()
+
+
+async def test_garbage_behind_a_request_spoils_no_answer(connection: Connection) -> None:
+    await connection.send(POST + b"1\r\na\r\n0\r\n\r\n" + b"GET / HTTP/9.9\r\n\r\n")
+    assert b"malformed_request" not in await connection.reader.read()
+
+
 async def test_a_head_without_end_is_refused(connection: Connection) -> None:
-    async def send_for_ever() -> None:
+    async def send_much() -> None:
         await connection.send(b"GET / HTTP/1.1\r\n")
-        while True:
+        for _ in range(2_000):
             await connection.send(b"X-More: " + b"x" * 8_000 + b"\r\n")
 
     with pytest.raises(ConnectionError):
-        await send_for_ever()
+        await send_much()
 
 
 async def test_an_oversized_head_is_431(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pkg.object_model.errors import Conflict, NotFound, Unavailable
+from pkg.object_model.errors import Conflict, DeadlineExceeded, NotFound, Unavailable
 from pkg.runtime.context import current_context
 from pkg.runtime.http_service import MAX_HEADERS, MAX_URL_BYTES, HttpService, build_http_service
 from pkg.runtime.logs import logs_written_to
@@ -57,6 +57,15 @@ def build(
     async def size(request: Request) -> Response:
         return JSONResponse({"bytes": len(await request.body())})
 
+    async def pass_on(request: Request) -> Response:
+        try:
+            async with asyncio.timeout(0.01):
+                await request.body()
+                await asyncio.Event().wait()
+        except TimeoutError:
+            raise DeadlineExceeded("the callee did not answer in time") from None
+        return JSONResponse({})
+
     async def wait(request: Request) -> Response:
         assert doors is not None
         await doors.wait()
@@ -86,6 +95,7 @@ def build(
         routes=[
             Route("/context", context),
             Route("/size", size, methods=["POST"]),
+            Route("/pass-on", pass_on, methods=["POST"]),
             Route("/wait", wait),
             Route("/raise/{what}", raise_),
             Route("/stream", stream),
@@ -253,6 +263,22 @@ async def test_more_than_it_can_do_at_once_is_shed() -> None:
 async def test_a_request_has_its_time() -> None:
     service = build(doors=Doors(), request_timeout=0.02)
     assert refusal(await request(service, "GET", "/wait")) == (504, "deadline_exceeded")
+
+
+async def never_whole() -> AsyncIterator[bytes]:
+    yield b"begun"
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("path", ["/size", "/pass-on"])
+async def test_a_body_that_does_not_come_is_its_senders_fault(path: str) -> None:
+    response = await request(build(request_timeout=0.02), "POST", path, body=never_whole())
+    assert refusal(response) == (408, "body_too_slow")
+
+
+async def test_who_has_sent_everything_is_not_blamed() -> None:
+    response = await request(build(), "POST", "/pass-on", body=b"all of it")
+    assert refusal(response) == (504, "deadline_exceeded")
 
 
 async def test_a_caller_may_have_less_time() -> None:
