@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -164,6 +165,8 @@ def lint_imports(root: Path) -> tuple[int, str]:
             str(root / ".importlinter"),
         ],
         cwd=root,
+        # The report breaks its lines at the width of the terminal.
+        env={**os.environ, "COLUMNS": "250"},
         capture_output=True,
         text=True,
         check=False,
