@@ -182,6 +182,11 @@ class TestValkey:
             self._process.wait(30)
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it is not running"
+        return self._process.pid
+
     async def empty(self) -> None:
         async with self.administrator() as redis:
             await redis.flushall()

@@ -276,12 +276,14 @@ async def test_a_public_address_has_no_other_ports_for_us(port: int) -> None:
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with http_site(answers(head=200, get=200)) as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        async with LinkChecker(lookup=FakeNames({}).look_up) as checker:
-            await look(checker, "http://public.example/")
-    assert proxy.asked == []
+    ok = answers(head=200, get=200)
+    async with http_site(ok) as proxy, http_site(ok) as site:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        assert await check(site) == VALID
+    assert (proxy.asked, site.asked) == ([], ["HEAD /"])
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 
 from pkg.object_model.errors import Unavailable
-from pkg.runtime.health import ReadinessProbe
+from pkg.runtime.health import ReadinessProbe, once
 
 
 class Dependency:
@@ -85,3 +85,14 @@ async def test_it_becomes_ready_when_the_dependency_comes() -> None:
         states.append((await probe.check()).ready)
         hands.time += 1
     assert states == [False, False, True]
+
+
+async def test_what_has_to_hold_once() -> None:
+    dependency, hands = Dependency(OSError(), None, OSError()), Hands()
+    probe = ReadinessProbe({"events": once(dependency.check)}, lifetime=1, now=hands.now)
+    states = []
+    for _ in range(3):
+        states.append((await probe.check()).ready)
+        hands.time += 1
+    assert states == [False, True, True]
+    assert dependency.asked == 2
