@@ -92,7 +92,9 @@ def choose_servers(
 
     if url := environment.get(REDIS_URL):
         given["valkey"] = _place(REDIS_URL, url)
-        valkey_login, redis = _given(REDIS_URL, url, valkey_server.USUAL_PORT, folder.secrets / "given-valkey")
+        valkey_login, redis = _given(
+            REDIS_URL, url, valkey_server.USUAL_PORT, folder.secrets / "given-valkey", nobody="default"
+        )
     else:
         valkey = ValkeyServer(folder.valkey, ports.choose(valkey_server.USUAL_PORT), store)
         valkey_login, redis = _logins(valkey), _description(valkey, valkey_server.RULES)
@@ -118,9 +120,12 @@ def _logins(server: NatsServer | ValkeyServer) -> Callable[[str], Login]:
 
 
 def _given(
-    variable: str, url: str, usual_port: int, password_file: Path
+    variable: str, url: str, usual_port: int, password_file: Path, nobody: str = ""
 ) -> tuple[Callable[[str], Login], dict[str, Any]]:
-    """Everybody gets in as the URL says. Without a user in it the server must be one that asks nobody."""
+    """Everybody gets in as the URL says. Without a user in it the server must be one that asks nobody.
+
+    ``nobody`` is what such a server calls everybody, if it takes no other name.
+    """
     parts = urlsplit(url)
     if parts.username is not None and not (parts.username and parts.password):
         raise StartError(
@@ -131,7 +136,7 @@ def _given(
 
     def login(service: str) -> Login:
         host, port = parts.hostname or "", parts.port or usual_port
-        return Login(host, port, user or service, password_file, tls=parts.scheme in _ENCRYPTED)
+        return Login(host, port, user or nobody or service, password_file, tls=parts.scheme in _ENCRYPTED)
 
     if not user:
         return login, {"url": url}

@@ -19,6 +19,7 @@ from pkg.runtime.access import (
     LINK_CHECK_FUNCTION,
     LINK_CHECKER,
     LINK_MANAGER,
+    NEWS_MANAGER,
     SOCIAL_GRAPH_MANAGER,
     USER_MANAGER,
 )
@@ -56,6 +57,20 @@ class Service:
     events: bool = False
     #: What it finds on the demo site, it may look at.
     looks_at_demo_site: bool = False
+    #: Where it answers probes, if it speaks something else than HTTP on its own port.
+    probe_port: int | None = None
+    #: Whether it keeps its data in Valkey.
+    valkey: bool = False
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The usual ones, by the name under which the stack's own are kept."""
+        probes = {} if self.probe_port is None else {f"{self.name} probes": self.probe_port}
+        return {self.name: self.usual_port, **probes}
+
+    @property
+    def http_port_name(self) -> str:
+        return list(self.ports)[-1]
 
 
 #: In the order in which they are shown; they are stopped in the reverse one.
@@ -79,6 +94,16 @@ SERVICES: Final = (
         (USER_MANAGER, SOCIAL_GRAPH_MANAGER),
         events=True,
     ),
+    Service(
+        NEWS_MANAGER,
+        "svc.news_service",
+        "NEWS_MANAGER",
+        6060,
+        needs=(LINK_MANAGER, SOCIAL_GRAPH_MANAGER),
+        events=True,
+        probe_port=6061,
+        valkey=True,
+    ),
     Service(LINK_CHECK_FUNCTION, "fun.link_checker.host", "LINK_CHECK_FUNCTION", 8090, looks_at_demo_site=True),
     Service(LINK_CHECKER, "svc.link_checker_service", "LINK_CHECKER", 8082, needs=(LINK_CHECK_FUNCTION,), events=True),
     Service(
@@ -86,7 +111,7 @@ SERVICES: Final = (
         "svc.api_gateway_service",
         "API_GATEWAY",
         5000,
-        needs=(LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER),
+        needs=(LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER),
     ),
 )
 
@@ -95,25 +120,26 @@ SERVICES: Final = (
 class Surroundings:
     """What the services of one stack have in common."""
 
-    #: By service.
+    #: By the names of ``Service.ports``.
     ports: Mapping[str, int]
     mutual_auth_files: Mapping[str, Path]
     postgres: PostgresAddress
     #: Of each user.
     nats: Callable[[str], Login]
+    valkey: Callable[[str], Login]
     #: By role.
     password_files: Mapping[str, Path]
     #: The environment of the stack itself.
     environment: Mapping[str, str]
 
     def program(self, service: Service) -> Program:
-        port = self.ports[service.name]
+        port = self.ports[service.http_port_name]
         return Program(
             name=service.name,
             command=(sys.executable, "-m", service.module),
             address=f"http://{LOOPBACK}:{port}",
             is_ready=partial(asyncio.to_thread, is_ready, port),
-            environment=self._environment(service, port),
+            environment=self._environment(service),
             working_directory=_ROOT,
             stateless=True,
             stop_grace=_STOP_GRACE,
@@ -131,12 +157,12 @@ class Surroundings:
             stateless=True,
         )
 
-    def _environment(self, service: Service, port: int) -> dict[str, str]:
+    def _environment(self, service: Service) -> dict[str, str]:
         variables = {name: self.environment[name] for name in _PASSED_ON if name in self.environment}
         variables |= {
             "DELINKCIOUS_MODE": "local",
             "HOST": LOOPBACK,
-            "PORT": str(port),
+            "PORT": str(self.ports[service.name]),
             "DELINKCIOUS_MUTUAL_AUTH_FILE": str(self.mutual_auth_files[service.name]),
         }
         for callee in SERVICES:
@@ -147,6 +173,10 @@ class Surroundings:
             variables |= self._database(database_named(service.database))
         if service.events:
             variables |= _events(self.nats(service.name))
+        if service.probe_port is not None:
+            variables["PROBE_PORT"] = str(self.ports[service.http_port_name])
+        if service.valkey:
+            variables |= _valkey(self.valkey(service.name))
         if service.looks_at_demo_site:
             # Whatever else somebody lets it look at stays.
             allowed = [self.environment.get(_ALLOWED, ""), f"{LOOPBACK}:{self.ports[demo_site.NAME]}"]
@@ -170,6 +200,16 @@ def _events(login: Login) -> dict[str, str]:
         "NATS_USER": login.user,
         "NATS_PASSWORD_FILE": str(login.password_file),
         "NATS_TLS": str(login.tls).lower(),
+    }
+
+
+def _valkey(login: Login) -> dict[str, str]:
+    return {
+        "NEWS_MANAGER_REDIS_SERVICE_HOST": login.host,
+        "NEWS_MANAGER_REDIS_SERVICE_PORT": str(login.port),
+        "NEWS_REDIS_USER": login.user,
+        "NEWS_REDIS_PASSWORD_FILE": str(login.password_file),
+        "NEWS_REDIS_TLS": str(login.tls).lower(),
     }
 
 

@@ -125,12 +125,14 @@ class _Stack:
             mutual_auth_files=files,
             postgres=servers.postgres,
             nats=servers.nats,
+            valkey=servers.valkey,
             password_files={database.service: self._store.path(database.service) for database in DATABASES},
             environment=self._environment,
         )
         programs = [surroundings.demo_site(), *(surroundings.program(service) for service in SERVICES)]
         await self._supervisor.start(programs)
-        addresses = {service.name: f"http://{LOOPBACK}:{ports[service.name]}" for service in SERVICES}
+        # Where each answers over HTTP, which for one of them is not where it works.
+        addresses = {service.name: f"http://{LOOPBACK}:{ports[service.http_port_name]}" for service in SERVICES}
         site = f"http://{LOOPBACK}:{ports[demo_site.NAME]}"
         tokens = await log_in(self._options.users, addresses[USER_MANAGER], files[OPERATOR])
         self._ready = {
@@ -146,19 +148,23 @@ class _Stack:
     def _choose_ports(self) -> dict[str, int]:
         # The gateway first: it is the one whose port a person may have chosen.
         gateway_first = sorted(SERVICES, key=lambda service: service.name != API_GATEWAY)
-        ports = {service.name: self._choose_port(service) for service in gateway_first}
+        ports = {
+            name: self._choose_port(service, name, usual)
+            for service in gateway_first
+            for name, usual in service.ports.items()
+        }
         return {**ports, demo_site.NAME: self._ports.choose(demo_site.USUAL_PORT)}
 
-    def _choose_port(self, service: Service) -> int:
+    def _choose_port(self, service: Service, name: str, usual: int) -> int:
         asked = self._options.gateway_port if service.name == API_GATEWAY else None
         if asked and not is_free(asked):
             raise StartError(f"--gateway-port {asked}: the port is taken; choose another, or 0 for one that is free")
-        port = self._ports.choose(service.usual_port if asked is None else asked)
+        port = self._ports.choose(usual if asked is None else asked)
         if asked and port != asked:
             raise StartError(f"--gateway-port {asked}: another stack has it; choose another, or 0 for one that is free")
-        if asked is None and port != service.usual_port:
+        if asked is None and port != usual:
             level = Level.WARNING if service.name == API_GATEWAY else Level.INFO
-            self._console.say(f"{service.name}: port {service.usual_port} is taken, so it listens on {port}", level)
+            self._console.say(f"{name}: port {usual} is taken, so it listens on {port}", level)
         return port
 
     async def _start_servers(self, servers: Servers) -> None:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
@@ -259,6 +259,8 @@ class RedisAddress:
     port: int
     user: str
     password: str = field(repr=False)
+    #: Whether the connection is encrypted; the certificate must then be one that this machine trusts.
+    tls: bool = False
 
 
 def connect_redis(address: RedisAddress) -> Redis:
@@ -268,6 +270,7 @@ def connect_redis(address: RedisAddress) -> Redis:
         port=address.port,
         username=address.user,
         password=address.password,
+        connection_class=SSLConnection if address.tls else Connection,
         max_connections=_MAX_CONNECTIONS,
         timeout=_POOL_TIMEOUT,
         socket_timeout=_SOCKET_TIMEOUT,

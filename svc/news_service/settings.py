@@ -22,6 +22,7 @@ class NewsServiceSettings(EventSettings):
     redis_host: HostName = Field(validation_alias="NEWS_MANAGER_REDIS_SERVICE_HOST")
     redis_port: PortNumber = Field(default=6379, validation_alias="NEWS_MANAGER_REDIS_SERVICE_PORT")
     redis_user: str = Field(default=NEWS_MANAGER, min_length=1, max_length=64, validation_alias="NEWS_REDIS_USER")
+    redis_tls: bool = Field(default=False, validation_alias="NEWS_REDIS_TLS")
     redis_password: SecretFile = Field(validation_alias="NEWS_REDIS_PASSWORD_FILE")
 
     link_manager_host: HostName = Field(validation_alias="LINK_MANAGER_SERVICE_HOST")
@@ -35,7 +36,9 @@ class NewsServiceSettings(EventSettings):
 
     @property
     def redis(self) -> RedisAddress:
-        return RedisAddress(self.redis_host, self.redis_port, self.redis_user, self.redis_password.get_secret_value())
+        return RedisAddress(
+            self.redis_host, self.redis_port, self.redis_user, self.redis_password.get_secret_value(), self.redis_tls
+        )
 
     @property
     def link_manager(self) -> ServiceAddress:

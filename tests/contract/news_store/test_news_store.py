@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from random import Random
 
 import pytest
 
+from pkg.news_manager.entry_ids import GROUPS
 from pkg.news_manager.store import Entry, FollowOrder, NewsStore
 from tests.contract.news_store.conftest import MakeStore
 from tests.contract.news_store.entries import ALICE, BOB, CAROL, DAVE, NOW, entry, numbers, publish, titles
@@ -43,6 +45,21 @@ async def test_newest_first_in_pages_whatever_the_order_of_coming(store: NewsSto
         await publish(store, entry(number))
     for limit in (1, 2, 3, 6, 100):
         assert [one.link_id for one in await read_all(store, BOB, limit)] == [6, 5, 4, 3, 2, 1]
+
+
+async def test_ids_are_told_apart_to_the_last_bit(store: NewsStore) -> None:
+    """They have more bits than a floating-point number."""
+    newest = entry(1).id
+    same_moment = [
+        replace(entry(1, link_id=link_id), event=replace(entry(1).event, id=newest + link_id * GROUPS))
+        for link_id in range(1, 9)
+    ]
+    for one in (same_moment[place] for place in (3, 1, 7, 0, 2, 6, 4, 5)):
+        await publish(store, one)
+    assert [one.link_id for one in await read_all(store, BOB, 3)] == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert await store.remove_entry(ALICE, 5, 2) == newest + 5 * GROUPS
+    await store.read_feed(BOB, None, 10)
+    assert [one.link_id for one in await store.read_feed(BOB, newest + 5 * GROUPS, 10)] == [4, 3, 2, 1]
 
 
 async def test_many_feeds_at_once(store: NewsStore) -> None:
