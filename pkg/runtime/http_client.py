@@ -254,7 +254,7 @@ class ServiceHttpClient:
         headers = self._credentials.headers(actor)
         if context is not None:
             headers[REQUEST_ID_HEADER] = context.request_id
-            pass
+            headers["traceparent"] = context.traceparent
         headers[REQUEST_TIMEOUT_HEADER] = str(max(1, int((deadline - time.monotonic()) * 1000)))
         if body is not None:
             headers["Content-Type"] = content_type

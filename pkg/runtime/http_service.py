@@ -427,7 +427,7 @@ class _Exchange:
         values: dict[str, object] = {
             "method": method,
             "route": template,
-            "status": status, "query": scope["query_string"].decode(),
+            "status": status,
             "ms": round(seconds * 1000, 2),
         }
         if self._status and not self._complete:
