@@ -140,4 +140,4 @@ class FakeSocialGraph(SocialGraphManager):
 
 def away(service: str = "social-graph-manager") -> Unavailable:
     """What a client raises when the service it stands for cannot be reached."""
-    return Unavailable(f"{service} cannot be reached", code=f"{service}_unavailable", retry_after=1)
+    return Unavailable(f"{service} cannot be reached", code=f"{service.replace('-', '_')}_unavailable", retry_after=1)

@@ -16,6 +16,8 @@ _FRAME: Final = frozenset({"time", "level", "service", "event"})
 _POSTGRES: Final = re.compile(r"(DEBUG\d?|INFO|LOG|NOTICE|WARNING|ERROR|FATAL|PANIC): ")
 #: What whoever asks too early is told, as our own probes are; the log calls it fatal.
 _POSTGRES_NOT_YET: Final = re.compile(r"FATAL: +the database system is (starting up|not yet accepting|shutting down)")
+#: Advice for a server that strangers can reach, or that holds more than memory. Ours hears nobody but this machine.
+_ADVICE: Final = re.compile(r"Plaintext passwords detected|WARNING Memory overcommit must be enabled")
 _POSTGRES_MORE: Final = re.compile(r"(DETAIL|HINT|STATEMENT|CONTEXT|QUERY|LOCATION): |\t")
 _NATS: Final = re.compile(r"\[\d+\] \S+ \S+ \[(TRC|DBG|INF|WRN|ERR|FTL)\] (.*)")
 _VALKEY: Final = re.compile(r"\d+:(?:[MCSX] .{10,30}? ([-.*#])|signal-handler \(\d+\)) (.*)")
@@ -137,6 +139,6 @@ def _server_line(line: str) -> LogLine | None:
         level = Level.INFO if _POSTGRES_NOT_YET.match(line) else _LEVELS.get(found[1], Level.DEBUG)
         return LogLine(level, f"{level.name:<7} {printable(line[found.end() :].strip())}")
     if found := _NATS.match(line) or _VALKEY.match(line):
-        level = _LEVELS[found[1] or "INFO"]
+        level = Level.INFO if _ADVICE.match(found[2]) else _LEVELS[found[1] or "INFO"]
         return LogLine(level, f"{level.name:<7} {printable(found[2])}")
     return None

@@ -24,6 +24,9 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
     "log_line_prefix": "",
+    # Details of an error quote rows, which may be private, and the statement fills the terminal.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
 }
 
 

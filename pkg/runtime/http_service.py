@@ -9,7 +9,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -462,20 +462,3 @@ async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
-
-
-def error_codes() -> Iterable[str]:
-    """The codes that this layer itself answers with, for the documentation of an interface."""
-    return (
-        "body_too_large",
-        "body_too_slow",
-        "deadline_exceeded",
-        "headers_too_large",
-        "internal",
-        "malformed_path",
-        "method_not_allowed",
-        "no_such_path",
-        "overloaded",
-        "shutting_down",
-        "url_too_long",
-    )

@@ -37,7 +37,8 @@ class _Sink:
         self.stream: BinaryIO | None = None
         self.threshold = _LEVELS["info"]
         self.service = ""
-        self._flush_planned = False
+        #: The one that has been asked to flush; one that ended meanwhile never will.
+        self._flushing_loop: asyncio.AbstractEventLoop | None = None
 
     def write(self, line: bytes, *, urgent: bool) -> None:
         stream = self.stream or sys.stdout.buffer
@@ -47,18 +48,17 @@ class _Sink:
 
     def _flush_soon(self) -> bool:
         """Whether it will be done: to ask the system for every line costs more than to make the line."""
-        if self._flush_planned:
-            return True
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return False
-        self._flush_planned = True
-        loop.call_later(_FLUSH_DELAY, self._flush)
+        if self._flushing_loop is not loop:
+            self._flushing_loop = loop
+            loop.call_later(_FLUSH_DELAY, self._flush)
         return True
 
     def _flush(self) -> None:
-        self._flush_planned = False
+        self._flushing_loop = None
         (self.stream or sys.stdout.buffer).flush()
 
 

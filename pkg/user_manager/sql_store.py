@@ -19,6 +19,12 @@ from pkg.user_manager.store import Account, StoredToken, UserStore, identity_tak
 _ADD_USER: Final = """
     INSERT INTO users (id, name, name_key, display_name, email, private, created_at, provider, subject)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+"""
+_WHAT_IS_TAKEN: Final = """
+    SELECT bool_or(name_key = $1) AS name, bool_or(id = $2) AS id
+    FROM users WHERE name_key = $1 OR id = $2 OR (provider = $3 AND subject = $4)
 """
 _FIND_USER: Final = """
     SELECT id, name, display_name, email, private, created_at FROM users WHERE name_key = $1
@@ -69,26 +75,29 @@ class SqlUserStore(UserStore):
 
     async def add_user(self, user: User, key: str, identity: ProviderIdentity) -> None:
         with database_errors():
-            try:
-                await self._pool.execute(
-                    _ADD_USER,
-                    user.id,
-                    user.name,
-                    key,
-                    user.display_name,
-                    user.email,
-                    user.private,
-                    user.created_at,
-                    identity.provider,
-                    identity.subject,
-                )
-            except asyncpg.UniqueViolationError as violation:
-                match violation.constraint_name:
-                    case "users_name_key":
-                        raise name_taken(user.name) from None
-                    case "users_identity":
-                        raise identity_taken(identity.provider) from None
-                raise _id_taken() from None
+            added = await self._pool.fetchval(
+                _ADD_USER,
+                user.id,
+                user.name,
+                key,
+                user.display_name,
+                user.email,
+                user.private,
+                user.created_at,
+                identity.provider,
+                identity.subject,
+            )
+            if added is not None:
+                return
+            taken = await self._pool.fetchrow(_WHAT_IS_TAKEN, key, user.id, identity.provider, identity.subject)
+        match taken and taken["name"], taken and taken["id"]:
+            case True, _:
+                raise name_taken(user.name)
+            case False, False:
+                raise identity_taken(identity.provider)
+            case _:
+                # Or what was taken is free by now.
+                raise _id_taken()
 
     async def find_user(self, key: str) -> User | None:
         with database_errors():

@@ -161,6 +161,10 @@ async def test_ctrl_c_leaves_nothing_running_and_the_next_start_finds_the_data(t
     with running_stack(data, users=["carol"]) as second:
         async with api_client(second.gateway, old_token) as carol:
             assert [link["Title"] for link in await carol.all_links()] == ["Kept"]
+            twice = {"url": "https://kept.example/", "title": "Kept again"}
+            assert (await carol.call("POST", "/v1/links", body=twice)).json["code"] == "link_exists"
+    # Neither a user who exists nor a link that is saved already is anything to worry about.
+    assert "ERROR" not in second.log.read_text()
 
 
 def test_kill_9_leaves_nothing_running_and_the_next_start_waits_for_that(tmp_path: Path) -> None:

@@ -58,6 +58,16 @@ def test_an_endless_line_is_cut_once_and_not_kept() -> None:
         ("[12] 2026/01/02 10:11:12.123456 [ERR] no", Level.ERROR, "ERROR   no"),
         ("12:M 02 Jan 2026 10:11:12.123 * Ready", Level.INFO, "INFO    Ready"),
         ("12:M 02 Jan 2026 10:11:12.123 # Memory", Level.WARNING, "WARNING Memory"),
+        (
+            "[12] 2026/01/02 10:11:12.1 [WRN] Plaintext passwords detected",
+            Level.INFO,
+            "INFO    Plaintext passwords detected",
+        ),
+        (
+            "12:M 02 Jan 2026 10:11:12.123 # WARNING Memory overcommit must be enabled!",
+            Level.INFO,
+            "INFO    WARNING Memory overcommit must be enabled!",
+        ),
         ("12:signal-handler (1700000000) Received SIGTERM", Level.INFO, "INFO    Received SIGTERM"),
         ("Traceback (most recent call last):", Level.WARNING, "Traceback (most recent call last):"),
         ('{"level": "info", broken', Level.WARNING, '{"level": "info", broken'),

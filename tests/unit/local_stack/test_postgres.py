@@ -39,6 +39,16 @@ async def test_a_service_reads_and_writes_rows_and_nothing_else(postgres: TestPo
             await execute(postgres, DATABASE.service, forbidden)
 
 
+async def test_its_log_quotes_nothing_that_is_kept_in_it(postgres: TestPostgres) -> None:
+    provision(postgres.superuser, DATABASE, postgres.secrets)
+    await execute(postgres, DATABASE.migrator, "CREATE TABLE titles (title text CONSTRAINT short CHECK (title < 'b'))")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await execute(postgres, DATABASE.service, "INSERT INTO titles VALUES ('something private')")
+    log = postgres.secrets.path("postgres").parents[1] / "postgres.log"
+    assert 'violates check constraint "short"' in log.read_text()
+    assert "something private" not in log.read_text()
+
+
 async def test_nobody_enters_without_the_password(postgres: TestPostgres) -> None:
     provision(postgres.superuser, DATABASE, postgres.secrets)
     with pytest.raises(asyncpg.InvalidPasswordError):

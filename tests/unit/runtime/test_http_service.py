@@ -201,12 +201,12 @@ async def test_a_body_that_says_it_is_too_large_is_not_read(length: str) -> None
 async def test_a_body_that_turns_out_too_large() -> None:
     read: list[int] = []
 
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
+    async def many() -> AsyncIterator[bytes]:
+        for _ in range(1_000):
             read.append(60)
             yield b"x" * 60
 
-    assert refusal(await request(build(), "POST", "/size", body=endless())) == (413, "body_too_large")
+    assert refusal(await request(build(), "POST", "/size", body=many())) == (413, "body_too_large")
     assert len(read) == 2
 
 
@@ -226,6 +226,18 @@ async def test_no_application_hides_that_a_body_is_too_large() -> None:
 
     service = build_http_service(Settings(mode=Mode.LOCAL), forgiving, readiness={}, body_limit=10)
     assert refusal(await request(service, "POST", "/", body=chunks(20))) == (413, "body_too_large")
+
+
+async def test_what_an_application_makes_of_it_is_no_fault_of_ours(log: Callable[[], list[dict[str, Any]]]) -> None:
+    async def confused(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await receive()
+        except Exception as error:
+            raise RuntimeError("the body cannot be parsed") from error
+
+    service = build_http_service(Settings(mode=Mode.LOCAL), confused, readiness={}, body_limit=10)
+    assert refusal(await request(service, "POST", "/", body=chunks(20))) == (413, "body_too_large")
+    assert [line["event"] for line in log()] == ["request"]
 
 
 async def test_the_head_is_bounded() -> None:

@@ -1,5 +1,6 @@
 """One JSON object a line, with the request's ids and without anybody's data."""
 
+import asyncio
 import io
 import logging
 from collections.abc import Iterator
@@ -126,3 +127,25 @@ def test_lines_of_libraries_have_the_same_form() -> None:
     assert task["event"] == "Task failed"
     assert last["event"] == "no %s of this"
     assert b"secret" not in written.getvalue()
+
+
+def test_lines_are_flushed_together_and_soon(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+
+    async def told(level: str) -> float:
+        """How often one looks until the line is there."""
+        before = path.read_bytes()
+        write_event(level, "event", {})
+        looks = 0
+        while path.read_bytes() == before:
+            assert looks < 10_000, "never flushed"
+            looks += 1
+            await asyncio.sleep(0.001)
+        return looks
+
+    with path.open("wb") as written, logs_written_to(written, "info"):
+        write_event("info", "no loop runs", {})
+        assert path.read_bytes().count(b"\n") == 1
+        for _ in range(2):  # a second loop does not rely on the first
+            assert asyncio.run(told("info")) > 0
+            assert asyncio.run(told("warning")) == 0
