@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from pkg.clients.link_client import LinkClient
+from pkg.clients.news_client import NewsClient
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
-from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient, open_session
 from pkg.runtime.http_service import HttpService
@@ -29,6 +30,7 @@ from svc.user_service import routes as user_routes
 from tests.api.api_gateway_service.conformance import Conformance
 from tests.asgi_client import AsgiClient, AsgiResponse, Headers
 from tests.fakes import FakeClock
+from tests.grpc_service import news_caller, served_news
 from tests.internal_service import API_GATEWAY, InternalService, edge_secret, serve
 from tests.loopback_server import served
 from tests.memory_world import MemoryWorld, build_world
@@ -38,6 +40,7 @@ SETTINGS = ApiGatewaySettings(
     link_manager_host="127.0.0.1",
     user_manager_host="127.0.0.1",
     social_graph_manager_host="127.0.0.1",
+    news_manager_host="127.0.0.1",
 )
 
 
@@ -161,14 +164,17 @@ async def internal_services(stack: AsyncExitStack) -> AsyncIterator[InternalServ
         credentials = EdgeCredentials(API_GATEWAY, service.name, edge_secret(API_GATEWAY, service.name), SystemClock())
         return ServiceHttpClient(session, base_url, credentials, timeout=10)
 
-    links, users, graph = (world.part(name) for name in ("links", "users", "graph"))
+    links, users, graph, news = (world.part(name) for name in ("links", "users", "graph", "news"))
     link_service = serve(LINK_MANAGER, lambda auth: link_routes.build_app(links, auth), link_routes.body_limit)
     user_service = serve(USER_MANAGER, lambda auth: user_routes.build_app(users, auth))
     graph_service = serve(SOCIAL_GRAPH_MANAGER, lambda auth: social_graph_routes.build_app(graph, auth))
+    _, news_address = await stack.enter_async_context(served_news(news))
+    base_urls[NEWS_MANAGER] = news_address.base_url
     peers = Peers(
         links=LinkClient(await client(link_service)),
         users=UserClient(await client(user_service)),
         social_graph=SocialGraphClient(await client(graph_service)),
+        news=NewsClient(await stack.enter_async_context(news_caller(news_address))),
     )
     yield InternalServices(peers, world, base_urls)
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.settings import read_settings
 from pkg.runtime.start_error import StartError
 from svc.api_gateway_service.app import create_app
@@ -16,7 +16,7 @@ from tests.api.api_gateway_service.conftest import GatewayHouse, InternalService
 from tests.asgi_client import AsgiClient
 from tests.internal_service import API_GATEWAY, edge_secret
 
-CALLEES = (LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER)
+CALLEES = (LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER)
 
 
 def secrets_file(folder: Path, *callees: str) -> Path:
@@ -67,13 +67,13 @@ async def test_a_gateway_that_cannot_reach_the_user_service_is_not_ready(
         assert (await client.request("GET", "/docs")).status == 200
 
 
+@pytest.mark.parametrize("missing", [SOCIAL_GRAPH_MANAGER, NEWS_MANAGER])
 async def test_without_a_secret_for_each_service_there_is_no_gateway(
-    services: InternalServices, tmp_path: Path
+    services: InternalServices, tmp_path: Path, missing: str
 ) -> None:
-    settings = read_settings(
-        ApiGatewaySettings, environment(secrets_file(tmp_path, LINK_MANAGER, USER_MANAGER), services.base_urls)
-    )
-    with pytest.raises(StartError, match=SOCIAL_GRAPH_MANAGER):
+    file = secrets_file(tmp_path, *(callee for callee in CALLEES if callee != missing))
+    settings = read_settings(ApiGatewaySettings, environment(file, services.base_urls))
+    with pytest.raises(StartError, match=missing):
         async with create_app(settings):
             pass
 
@@ -86,6 +86,7 @@ def test_settings(tmp_path: Path) -> None:
     assert settings.link_manager.base_url == "http://host:8080"
     assert settings.user_manager.base_url == "http://host:7070"
     assert settings.social_graph_manager.base_url == "http://host:9090"
+    assert (settings.news_manager.host, settings.news_manager.port) == ("host", 6060)
     with pytest.raises(StartError) as refusal:
         read_settings(ApiGatewaySettings, {"DELINKCIOUS_TOKEN_CACHE_SECONDS": "3600"})
     assert [fault.split()[0].rstrip(":") for fault in refusal.value.faults] == [
@@ -93,4 +94,5 @@ def test_settings(tmp_path: Path) -> None:
         "LINK_MANAGER_SERVICE_HOST",
         "USER_MANAGER_SERVICE_HOST",
         "SOCIAL_GRAPH_MANAGER_SERVICE_HOST",
+        "NEWS_MANAGER_SERVICE_HOST",
     ]
