@@ -53,7 +53,7 @@ class MemoryBus:
         self.check_there()
 
     def published(self, subject: str = ">") -> list[Message]:
-        """What is kept of a subject, or with ``.>`` at its end of all below it, oldest first."""
+        """What is kept of the subjects that match, oldest first."""
         return [
             read_message(kept.subject, kept.headers, kept.body) for kept in self._log if matches(subject, kept.subject)
         ]
@@ -161,9 +161,11 @@ class _MemoryConsumer:
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject is one of a consumer's: the same, or below what ends in ``>``."""
-    if pattern == ">":
-        return True
-    if pattern.endswith(".>"):
-        return subject.startswith(pattern[:-1])
-    return subject == pattern
+    """As NATS has it: ``*`` stands for one part, ``>`` at the end for one or more."""
+    wanted, parts = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted = wanted[:-1]
+        if len(parts) <= len(wanted):
+            return False
+        parts = parts[: len(wanted)]
+    return len(wanted) == len(parts) and all(one in ("*", part) for one, part in zip(wanted, parts, strict=True))

@@ -23,6 +23,8 @@ LINK_EVENTS: Final = "link-events"
 SOCIAL_GRAPH_EVENTS: Final = "social-graph-events"
 LINK_CHECK_EVENTS: Final = "link-check-events"
 DEAD_LETTERS: Final = "dead-letters"
+#: Last part of the subject of an event that is one of many.
+BULK: Final = "bulk"
 
 #: JetStream drops a repeat by this one.
 DEDUPLICATION_HEADER: Final = "Nats-Msg-Id"
@@ -122,7 +124,9 @@ def describe(event: Event) -> tuple[EventName, str]:
     match event:
         case LinkEvent():
             name = _LINK_EVENT_NAMES[event.type]
-            return name, partitioned_subject(LINK_EVENTS, partition_of(event.user_id))
+            subject = partitioned_subject(LINK_EVENTS, partition_of(event.user_id))
+            # On a lane of their own: somebody's import must not keep everybody's next link waiting.
+            return name, f"{subject}.{BULK}" if event.bulk else subject
         case FollowEvent():
             name = EventName.FOLLOWED if event.following else EventName.UNFOLLOWED
             return name, partitioned_subject(SOCIAL_GRAPH_EVENTS, partition_of(event.user_id))

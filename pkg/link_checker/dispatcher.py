@@ -27,8 +27,8 @@ from pkg.runtime.tracing import child_traceparent
 
 #: An event older than this gets the one look that it is at, and no other.
 GIVE_UP_AFTER: Final = timedelta(minutes=5)
-#: Links looked at at once.
-CONCURRENCY: Final = 64
+#: Links looked at at once, on each lane.
+CONCURRENCY: Final = 32
 #: Events of which it is known that they are done with.
 MAX_REMEMBERED: Final = 50_000
 

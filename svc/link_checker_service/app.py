@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from pkg.clients.link_check_client import LinkCheckClient
-from pkg.events.consumers import LINK_CHECKS
+from pkg.events.consumers import BULK_LINK_CHECKS, LINK_CHECKS
 from pkg.events.nats_bus import connect_nats
 from pkg.link_checker.checker import CHECK_DEADLINE
 from pkg.link_checker.dispatcher import Dispatcher
@@ -33,10 +33,12 @@ async def create_app(settings: LinkCheckerServiceSettings) -> AsyncIterator[Http
             connect_peer(settings, mutual_auth, session, LINK_CHECK_FUNCTION, settings.function, clock),
             timeout=FUNCTION_TIMEOUT,
         )
-        dispatcher = Dispatcher(SharedChecks(function, page_of), bus, clock, settings.service_name)
+        checks = SharedChecks(function, page_of)
         async with AsyncExitStack() as stack:
-            if settings.consume:
-                consumer = build_consumer(dispatcher, bus.subscribe(LINK_CHECKS), LINK_CHECKS, bus)
+            # Each lane with places of its own, so that a link just saved is looked at while thousands are imported.
+            for lane in (LINK_CHECKS, BULK_LINK_CHECKS) if settings.consume else ():
+                dispatcher = Dispatcher(checks, bus, clock, settings.service_name)
+                consumer = build_consumer(dispatcher, bus.subscribe(lane), lane, bus)
                 await stack.enter_async_context(run_in_background(consumer.run()))
             # Not the function: while it is away events wait, and a dispatcher that called itself unready would not
             # bring it back.

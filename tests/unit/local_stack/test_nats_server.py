@@ -63,22 +63,28 @@ def subscribe(subject: str) -> str:
 
 
 #: Whoever uses which is the one who may.
-PUBLISHED = {
+PUBLISHED: dict[str, set[str]] = {
     "link-events.7": {"link-manager"},
+    "link-events.7.bulk": {"link-manager"},
     "social-graph-events.7": {"social-graph-manager"},
     "link-check-events": {"link-checker"},
-    "dead-letters.news": {"news-manager", "link-checker"},
-    "$JS.API.STREAM.INFO.events": {"link-manager", "social-graph-manager", "news-manager"},
-    "$JS.API.CONSUMER.INFO.events.news": {"news-manager", "link-checker"},
-    "$JS.API.CONSUMER.MSG.NEXT.events.news": {"news-manager", "link-checker"},
-    "$JS.ACK.events.news.1.1.1.1.0": {"news-manager", "link-checker"},
+    "dead-letters.news": {"news-manager"},
+    "dead-letters.link-checks": {"link-checker"},
+    "dead-letters.link-status": {"link-manager"},
+    "$JS.API.STREAM.INFO.delinkcious": {"link-manager", "social-graph-manager", "news-manager", "link-checker"},
+    "$JS.API.CONSUMER.INFO.delinkcious.news": {"news-manager"},
+    "$JS.API.CONSUMER.MSG.NEXT.delinkcious.news": {"news-manager"},
+    "$JS.ACK.delinkcious.news.1.1.1.1.0": {"news-manager"},
+    "$JS.API.CONSUMER.MSG.NEXT.delinkcious.link-checks": {"link-checker"},
+    "$JS.API.CONSUMER.MSG.NEXT.delinkcious.bulk-link-checks": {"link-checker"},
+    "$JS.API.CONSUMER.MSG.NEXT.delinkcious.link-status": {"link-manager"},
     # Making and unmaking is provisioning, with credentials of its own.
-    "$JS.API.STREAM.CREATE.events": set(),
-    "$JS.API.STREAM.DELETE.events": set(),
-    "$JS.API.STREAM.PURGE.events": set(),
-    "$JS.API.CONSUMER.CREATE.events.news": set(),
-    "$JS.API.CONSUMER.DURABLE.CREATE.events.news": set(),
-    "$JS.API.CONSUMER.DELETE.events.news": set(),
+    "$JS.API.STREAM.CREATE.delinkcious": set(),
+    "$JS.API.STREAM.DELETE.delinkcious": set(),
+    "$JS.API.STREAM.PURGE.delinkcious": set(),
+    "$JS.API.CONSUMER.CREATE.delinkcious.news": set(),
+    "$JS.API.CONSUMER.DURABLE.CREATE.delinkcious.news": set(),
+    "$JS.API.CONSUMER.DELETE.delinkcious.news": set(),
     "anything.else": set(),
     "link-events": set(),
 }
