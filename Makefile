@@ -26,7 +26,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --genera
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test check fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults bench check fmt proto lock hooks venv clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,13 @@ migrate: venv ## bring the databases that the environment names to the newest sc
 	@exec $(BIN)/python cmd/migrate.py $(ARGS)
 
 test: venv ## run every test, on servers that the tests start themselves (PYTEST_ARGS="-k import")
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --ignore=tests/faults $(PYTEST_ARGS)
+
+faults: venv ## the long drills: every process killed in turn, nothing lost
+	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+bench: venv ## what requests and events cost, against one raw process (ARGS="--requests 3000 --rounds 5")
+	@$(BIN)/python -m tests.load.bench $(ARGS)
 
 check: venv ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(PLACES)

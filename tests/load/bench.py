@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,9 @@ from statistics import median
 
 import asyncpg
 
-from tests.e2e.client import api_client
+from tests.e2e.client import api_client, eventually
 from tests.e2e.stack import ROOT, Stack, running_stack
+from tests.load.event_path import measure_events
 from tests.load.parts import measure_parts
 from tests.load.processor_time import processor_seconds
 from tests.load.requests import http_request, load
@@ -58,15 +59,18 @@ class Side:
 
 
 @contextmanager
-def running_floor(stack: Stack, user_id: int) -> Iterator[tuple[str, int]]:
+def running_floor(stack: Stack, owner_id: int, reader_id: int) -> Iterator[tuple[str, int]]:
     """Its address and its pid."""
-    postgres = stack.ready["postgres"]
+    postgres, redis = stack.ready["postgres"], stack.ready["redis"]
     environment = {
         **os.environ,
         "LINK_DB_SERVICE_HOST": postgres["host"],
         "LINK_DB_SERVICE_PORT": str(postgres["port"]),
         "LINK_DB_PASSWORD_FILE": str(stack.data / "secrets" / "link_manager_service"),
-        "FLOOR_USER_ID": str(user_id),
+        "REDIS_URL": redis["url"],
+        "NEWS_REDIS_PASSWORD_FILE": redis["password_files"]["news-manager"],
+        "FLOOR_OWNER_ID": str(owner_id),
+        "FLOOR_READER_ID": str(reader_id),
     }
     command = [sys.executable, "-m", "tests.load.floor"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -79,6 +83,10 @@ def running_floor(stack: Stack, user_id: int) -> Iterator[tuple[str, int]]:
 
 def page_request(side: Side, _number: int) -> bytes:
     return http_request("GET", f"{side.url}/v1/links", side.headers)
+
+
+def news_request(side: Side, _number: int) -> bytes:
+    return http_request("GET", f"{side.url}/v1/news", side.headers)
 
 
 def add_request(prefix: str) -> Callable[[Side, int], bytes]:
@@ -109,38 +117,68 @@ async def compare(
 async def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment = {"MAX_LINKS_PER_USER": "10000000"}
-        with running_stack(Path(folder) / "data", users=["alice"], environment=environment) as stack:
-            async with api_client(stack.gateway, stack.token("alice")) as alice:
-                await alice.expect("POST", "/v1/import", data=BOOKMARKS.read_bytes())
-            user_id = await owner_of_links(stack, read_password(stack))
-            pids = stack.ready["pids"]
-            database = pids["postgres"]
-            token = {"Access-Token": stack.token("alice")}
-            services = [pid for name, pid in pids.items() if name not in ("postgres", "nats", "valkey")]
-            with running_floor(stack, user_id) as (floor_url, floor_pid):
-                sides = (
-                    Side("whole path", stack.gateway, [*services, database], token),
-                    Side("floor", floor_url, [floor_pid, database]),
+        data = Path(folder) / "data"
+        with running_stack(data, users=["alice", "bob", "zoe"], environment=environment) as stack:
+            password = (data / "secrets" / "postgres").read_text(encoding="utf-8").strip()
+            await fill(stack)
+            await compare_paths(stack, await find_ids(stack, password), options)
+            for followers in (1, 100):
+                done = await measure_events(stack, password, options.events, followers)
+                print(f"\nevents from the outbox to feeds, {followers} for each")
+                print(
+                    f"  {done.events / done.seconds:7.0f} events/s   {done.events * followers / done.seconds:9.0f} feeds/s"
                 )
-                await compare("a page of 20 links", sides, page_request, options)
-                await compare("a link added, with two tags", sides, add_request("bench"), options)
+                print(f"  {done.processor_seconds / done.events * 1e6:7.0f} us an event, over all processes")
 
 
-def read_password(stack: Stack) -> str:
-    return Path(stack.ready["postgres"]["password_file"]).read_text(encoding="utf-8").strip()
+async def fill(stack: Stack) -> None:
+    """Alice has real bookmarks to be paged through; bob's news is full of zoe's."""
+    async with (
+        api_client(stack.gateway, stack.token("alice")) as alice,
+        api_client(stack.gateway, stack.token("bob")) as bob,
+        api_client(stack.gateway, stack.token("zoe")) as zoe,
+    ):
+        await alice.expect("POST", "/v1/import", data=BOOKMARKS.read_bytes())
+        await bob.expect("POST", "/v1/following", params={"followed": "zoe"})
+        for number in range(200):
+            body = {"url": f"{stack.ready['demo_site']}/ok/{number}", "title": f"Number {number}", "tags": ["a", "b"]}
+            await zoe.expect("POST", "/v1/links", body=body)
+
+        async def told() -> bool:
+            return len((await bob.expect("GET", "/v1/news", params={"limit": "200"}))["events"]) == 200
+
+        await eventually(told, "bob's news is full", 60)
 
 
-async def owner_of_links(stack: Stack, password: str) -> int:
+async def compare_paths(stack: Stack, ids: Mapping[str, int], options: argparse.Namespace) -> None:
+    pids = stack.ready["pids"]
+    stores = [pids["postgres"], pids["valkey"]]
+    # Whoever serves these requests. Events are worked on afterwards, by others.
+    services = [pids[name] for name in ("api-gateway", "link-manager", "user-manager", "news-manager")]
+    with running_floor(stack, ids["alice"], ids["bob"]) as (floor_url, floor_pid):
+
+        def sides(user: str) -> tuple[Side, Side]:
+            return (
+                Side("whole path", stack.gateway, [*services, *stores], {"Access-Token": stack.token(user)}),
+                Side("floor", floor_url, [floor_pid, *stores]),
+            )
+
+        await compare("a page of 20 links", sides("alice"), page_request, options)
+        await compare("a page of 20 news", sides("bob"), news_request, options)
+        await compare("a link added, with two tags and its event", sides("alice"), add_request("bench"), options)
+
+
+async def find_ids(stack: Stack, password: str) -> dict[str, int]:
     postgres = stack.ready["postgres"]
     connection = await asyncpg.connect(
         host=postgres["host"],
         port=postgres["port"],
         user=postgres["user"],
-        database="link_manager",
+        database="user_manager",
         password=password,
     )
     try:
-        return int(await connection.fetchval("SELECT user_id FROM link_counts"))
+        return {row["name"]: row["id"] for row in await connection.fetch("SELECT id, name FROM users")}
     finally:
         await connection.close()
 
@@ -149,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=3_000, help="in each round and on each side (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of each comparison (%(default)s)")
+    parser.add_argument("--events", type=int, default=20_000, help="from the outbox to feeds (%(default)s)")
     parser.add_argument("--connections", type=int, default=32, help="at once (%(default)s)")
     asyncio.run(run(parser.parse_args()))
     print("\nwhat one request pays for, in one process")
