@@ -125,9 +125,8 @@ async def run(options: argparse.Namespace) -> None:
             for followers in (1, 100):
                 done = await measure_events(stack, password, options.events, followers)
                 print(f"\nevents from the outbox to feeds, {followers} for each")
-                print(
-                    f"  {done.events / done.seconds:7.0f} events/s   {done.events * followers / done.seconds:9.0f} feeds/s"
-                )
+                rate = done.events / done.seconds
+                print(f"  {rate:7.0f} events/s   {rate * followers:9.0f} feeds/s")
                 print(f"  {done.processor_seconds / done.events * 1e6:7.0f} us an event, over all processes")
 
 
