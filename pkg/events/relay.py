@@ -110,6 +110,10 @@ class Relay:
             finally:
                 self._owned.clear()
                 self._partitions.set(0)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A fault on the way out, of a connection that was cut, does not undo what was asked for.
+                raise asyncio.CancelledError
             await self._rest()
 
     async def _work(self, connection: "asyncpg.pool.PoolConnectionProxy") -> None:
