@@ -64,6 +64,8 @@ class Subscription(Protocol):
     async def fetch(self, limit: int, wait: float) -> list["Delivery"]:
         """At most ``limit``, as soon as there are any; none after ``wait`` seconds.
 
+        Let it come to its end: of one that is cancelled, what was on its way comes again after ``ack_wait`` only.
+
         Raises:
             Unavailable: the bus is away; ask again later.
         """

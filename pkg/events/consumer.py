@@ -30,8 +30,8 @@ HANDLE_TIMEOUT: Final = 120.0
 #: Seconds that work in hand gets to end when the consumer is told to stop.
 STOP_GRACE: Final = 10.0
 
-#: Seconds to wait for events before asking anew.
-_WAIT: Final = 5.0
+#: Seconds to wait for events before asking anew. A stop takes as long, at most, where nothing is to be done.
+_WAIT: Final = 1.0
 #: Seconds until the second attempt; four times as long with each further one. Eight attempts take half an hour.
 _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 900.0
@@ -56,6 +56,7 @@ class Consumer:
         *,
         key_of: Callable[[Delivery], str] | None = None,
         concurrency: int = 8,
+        wait: float = _WAIT,
         first_delay: float = _FIRST_DELAY,
         stop_grace: float = STOP_GRACE,
         clock: Clock | None = None,
@@ -67,6 +68,7 @@ class Consumer:
         self._dead_letters = dead_letters
         self._key_of = key_of or _key_of
         self._slots = asyncio.Semaphore(concurrency)
+        self._wait = wait
         self._first_delay = first_delay
         self._stop_grace = stop_grace
         self._clock = clock or SystemClock()
@@ -92,17 +94,26 @@ class Consumer:
                     await asyncio.wait(self._workers, return_when=asyncio.FIRST_COMPLETED)
                     continue
                 try:
-                    found = await self._subscription.fetch(min(MAX_RUN, MAX_IN_HAND - len(self._in_hand)), _WAIT)
+                    await self._fetch()
                 except Unavailable as error:
                     _log.debug("events cannot be fetched", consumer=self._spec.name, code=error.code)
                     await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # not a secret
                     pause = min(_LONGEST_PAUSE, pause * 2)
                     continue
                 pause = _FIRST_PAUSE
-                self._take(found)
         finally:
             await self._finish()
             extending.cancel()
+
+    async def _fetch(self) -> None:
+        room = min(MAX_RUN, MAX_IN_HAND - len(self._in_hand))
+        fetching = asyncio.ensure_future(self._subscription.fetch(room, self._wait))
+        try:
+            self._take(await asyncio.shield(fetching))
+        except asyncio.CancelledError:
+            with contextlib.suppress(Unavailable):
+                self._take(await fetching)
+            raise
 
     def _take(self, found: Sequence[Delivery]) -> None:
         self._behind.set(found[-1].behind if found else 0)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +16,14 @@ from pkg.object_model.errors import Unavailable
 _LOOK: Final = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class KeptMessage:
+    sequence: int
+    subject: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class MemoryBus:
     """A ``Publisher``, and where subscriptions come from.
 
@@ -23,7 +32,7 @@ class MemoryBus:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._log: list[_Kept] = []
+        self._log: list[KeptMessage] = []
         self._seen: dict[str, datetime] = {}
         self._consumers: dict[str, _MemoryConsumer] = {}
         self._changed = asyncio.Event()
@@ -38,12 +47,11 @@ class MemoryBus:
             seen = self._seen.get(name)
             if seen is None or now - seen >= timedelta(seconds=DUPLICATE_WINDOW):
                 self._seen[name] = now
-                self._log.append(_Kept(len(self._log) + 1, message.subject, headers, message.body))
+                self._log.append(KeptMessage(len(self._log) + 1, message.subject, headers, message.body))
         self._changed.set()
 
     def subscribe(self, spec: ConsumerSpec) -> "MemorySubscription":
-        consumer = self._consumers.setdefault(spec.name, _MemoryConsumer(spec, self._log, self._clock))
-        return MemorySubscription(self, consumer)
+        return MemorySubscription(self, self._consumer(spec))
 
     async def check(self) -> None:
         """
@@ -52,15 +60,26 @@ class MemoryBus:
         """
         self.check_there()
 
-    def published(self, subject: str = ">") -> list[Message]:
+    def kept(self, subject: str = ">") -> list[KeptMessage]:
         """What is kept of the subjects that match, oldest first."""
-        return [
-            read_message(kept.subject, kept.headers, kept.body) for kept in self._log if matches(subject, kept.subject)
-        ]
+        return [kept for kept in self._log if matches(subject, kept.subject)]
+
+    def published(self, subject: str = ">") -> list[Message]:
+        """The same, as events."""
+        return [read_message(kept.subject, kept.headers, kept.body) for kept in self.kept(subject)]
+
+    def unacknowledged(self, spec: ConsumerSpec) -> int:
+        """How many messages a consumer has not yet acknowledged, delivered or not."""
+        return self._consumer(spec).count_unacknowledged()
 
     def check_there(self) -> None:
         if self.away:
             raise Unavailable("the bus is away; try again shortly", code="bus_unavailable", retry_after=1)
+
+    def _consumer(self, spec: ConsumerSpec) -> "_MemoryConsumer":
+        if spec.name not in self._consumers:
+            self._consumers[spec.name] = _MemoryConsumer(spec, self._log, self._clock)
+        return self._consumers[spec.name]
 
     async def wait_for_change(self, seconds: float) -> None:
         self._changed.clear()
@@ -86,7 +105,9 @@ class MemorySubscription:
 
 
 class MemoryDelivery:
-    def __init__(self, bus: MemoryBus, consumer: "_MemoryConsumer", kept: "_Kept", attempt: int, behind: int) -> None:
+    def __init__(
+        self, bus: MemoryBus, consumer: "_MemoryConsumer", kept: KeptMessage, attempt: int, behind: int
+    ) -> None:
         self._bus = bus
         self._consumer = consumer
         self.subject = kept.subject
@@ -113,20 +134,10 @@ class MemoryDelivery:
         self._consumer.postpone(self.sequence, self._consumer.spec.ack_wait)
 
 
-class _Kept:
-    __slots__ = ("body", "headers", "sequence", "subject")
-
-    def __init__(self, sequence: int, subject: str, headers: Mapping[str, str], body: bytes) -> None:
-        self.sequence = sequence
-        self.subject = subject
-        self.headers = headers
-        self.body = body
-
-
 class _MemoryConsumer:
     """A durable consumer: where it is in the log, and what waits for its acknowledgement."""
 
-    def __init__(self, spec: ConsumerSpec, log: list[_Kept], clock: Clock) -> None:
+    def __init__(self, spec: ConsumerSpec, log: list[KeptMessage], clock: Clock) -> None:
         self.spec = spec
         self._log = log
         self._clock = clock
@@ -134,10 +145,10 @@ class _MemoryConsumer:
         #: Sequence -> when it is delivered again, and how often it was.
         self._pending: dict[int, tuple[datetime, int]] = {}
 
-    def take(self, limit: int) -> list[tuple[_Kept, int, int]]:
+    def take(self, limit: int) -> list[tuple[KeptMessage, int, int]]:
         now = self._clock.now()
         again = now + timedelta(seconds=self.spec.ack_wait)
-        taken: list[tuple[_Kept, int]] = []
+        taken: list[tuple[KeptMessage, int]] = []
         for sequence, (due, attempts) in sorted(self._pending.items()):
             if due <= now and len(taken) < limit:
                 self._pending[sequence] = (again, attempts + 1)
@@ -150,6 +161,11 @@ class _MemoryConsumer:
                 taken.append((kept, 1))
         behind = len(self._log) - self._read
         return [(kept, attempt, behind) for kept, attempt in taken]
+
+    def count_unacknowledged(self) -> int:
+        subjects = self.spec.subjects
+        unread = sum(any(matches(subject, kept.subject) for subject in subjects) for kept in self._log[self._read :])
+        return len(self._pending) + unread
 
     def forget(self, sequence: int) -> None:
         self._pending.pop(sequence, None)

@@ -183,7 +183,7 @@ class NatsSubscription:
         try:
             return await self._pull(limit, 0)
         except Unavailable:
-            # What we have is handed out; the next to ask will be told.
+            # What was found is handed out; the next to ask will be told.
             return []
 
 
@@ -270,8 +270,8 @@ class _Connection:
             Unavailable: some may not be kept.
             TooLarge: one is larger than the server takes.
         """
-        with self._replies() as (inbox, replies):
-            sent = 0
+        with self._replies() as (word, replies):
+            sent, inbox = 0, f"{self._inbox}.{word}"
             for message in messages:
                 if len(message.body) + _ROOM_FOR_HEADERS > self._client.max_payload:
                     raise _too_large(message)
@@ -284,9 +284,9 @@ class _Connection:
                         _read_reply(await self._reply(replies))
 
     async def ask(self, subject: str, request: bytes) -> Any:  # noqa: ANN401  # JSON of any shape
-        with self._replies() as (inbox, replies):
+        with self._replies() as (word, replies):
             with _bus_errors():
-                await self._client.publish(subject, request, reply=inbox)
+                await self._client.publish(subject, request, reply=f"{self._inbox}.{word}")
             with _reply_timeout():
                 async with asyncio.timeout(REPLY_TIMEOUT):
                     return _read_reply(await self._reply(replies))
@@ -311,9 +311,6 @@ class _Connection:
             except Unavailable:
                 if not found:
                     raise
-            except asyncio.CancelledError:
-                await self._give_back([*found, *_drained(replies)])
-                raise
         return found
 
     async def _next_of_pull(self, replies: "asyncio.Queue[Msg | None]", patience: float | None) -> Msg | None:
@@ -354,7 +351,7 @@ class _Connection:
         replies: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._waiting[word] = replies
         try:
-            yield f"{self._inbox}.{word}", replies
+            yield word, replies
         finally:
             del self._waiting[word]
 
@@ -362,13 +359,6 @@ class _Connection:
         replies = self._waiting.get(message.subject.rpartition(".")[2])
         if replies is not None:
             replies.put_nowait(message)
-
-    async def _give_back(self, messages: Iterable[Msg]) -> None:
-        for message in messages:
-            # Without one it is no event, but a word of the server.
-            if message.reply:
-                with contextlib.suppress(Unavailable):
-                    await self.send(message.reply, _RETRY)
 
     async def _on_error(self, fault: Exception) -> None:
         self.fault = fault
@@ -409,13 +399,6 @@ def _ends_pull(message: Msg) -> bool:
 
 def _status(message: Msg) -> str | None:
     return (message.headers or {}).get("Status")
-
-
-def _drained(replies: "asyncio.Queue[Msg | None]") -> Iterator[Msg]:
-    while not replies.empty():
-        message = replies.get_nowait()
-        if message is not None:
-            yield message
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pkg.events.metrics import (
     RELAY_PUBLISHED,
     RELAY_WAITING,
 )
-from pkg.events.outbox import CHANNEL
+from pkg.events.outbox import CHANNEL, NOTIFY
 from pkg.events.outbox_reader import OutboxReader, WaitingRow
 from pkg.object_model.clock import Clock
 from pkg.object_model.errors import DelinkciousError, TooLarge, Unavailable
@@ -43,6 +43,7 @@ _MEASURE_INTERVAL: Final = 5.0
 _REMOVE_INTERVAL: Final = 60.0
 #: Seconds, when it is told to stop, for what waits still.
 _FLUSH: Final = 2.0
+_CLOSE_TIMEOUT: Final = 2.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
@@ -70,6 +71,8 @@ class Relay:
         self._poll = poll
         self._owned: list[int] = []
         self._woken = asyncio.Event()
+        #: Partitions of others in which something was told here.
+        self._passed_on: set[int] = set()
         self._pause = _FIRST_PAUSE
         self._waiting = RELAY_WAITING.labels(source)
         self._oldest = RELAY_OLDEST.labels(source)
@@ -80,6 +83,16 @@ class Relay:
     def owned(self) -> Sequence[int]:
         """The partitions that this worker publishes now."""
         return tuple(self._owned)
+
+    def wake(self, partition: int) -> None:
+        """Tells of a commit in this process, whoever publishes the partition.
+
+        For what is committed all the time. Postgres lets only one transaction that notifies commit at once (async.c,
+        PreCommit_Notify): each would wait until the one before it is on disk.
+        """
+        if partition not in self._owned:
+            self._passed_on.add(partition)
+        self._woken.set()
 
     async def run(self) -> None:
         """Publishes until it is cancelled, whatever becomes of the database and of the bus; then, for a moment, what
@@ -97,18 +110,25 @@ class Relay:
             finally:
                 self._owned.clear()
                 self._partitions.set(0)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A fault on the way out, of a connection that was cut, does not undo what was asked for.
+                raise asyncio.CancelledError
             await self._rest()
 
     async def _work(self, connection: "asyncpg.pool.PoolConnectionProxy") -> None:
         reader = OutboxReader(connection, self._source)
-        await reader.join()
-        await connection.add_listener(CHANNEL, self._wake)
-        self._pause = _FIRST_PAUSE
         try:
+            await reader.join()
+            await connection.add_listener(CHANNEL, self._wake)
+            self._pause = _FIRST_PAUSE
             loop = asyncio.get_running_loop()
             next_look = next_measure = next_removal = 0.0
             while True:
                 self._woken.clear()
+                if self._passed_on:
+                    partitions, self._passed_on = sorted(self._passed_on), set()
+                    await connection.execute(NOTIFY, partitions)
                 if loop.time() >= next_look:
                     await self._share(reader)
                     next_look = loop.time() + self._poll
@@ -127,8 +147,9 @@ class Relay:
             await self._flush(reader)
             raise
         finally:
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await connection.remove_listener(CHANNEL, self._wake)
+            # Locks and listening are the session's, and end with it. Nobody else should get it from the pool.
+            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await connection.close(timeout=_CLOSE_TIMEOUT)
 
     def _wake(self, _connection: object, _process: int, _channel: str, payload: object) -> None:
         if not self._owned or any(payload == str(partition) for partition in self._owned):

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from pkg.events.messages import partition_of
 from pkg.events.outbox import insert_events, outbox_row
 from pkg.link_manager.store import (
     AnsweredBeforeError,
@@ -120,8 +121,7 @@ WITH present AS (
         replace($19::text, '"Version":0,', '"Version":' || version || ','), $20::text, $21::text, $22
     FROM added
 )
-SELECT (SELECT version FROM added) AS version, EXISTS (SELECT FROM present) AS present,
-    (SELECT pg_notify('outbox', $15::text) FROM added)"""
+SELECT (SELECT version FROM added) AS version, EXISTS (SELECT FROM present) AS present"""
 
 _ADD_MANY: Final = f"""
 WITH given AS (
@@ -219,8 +219,11 @@ type _Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
 class SqlLinkStore(LinkStore):
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    """``wake`` gets the partition of a link that was just saved; other changes notify in their transactions."""
+
+    def __init__(self, pool: asyncpg.Pool, wake: Callable[[int], None] = lambda _partition: None) -> None:
         self._pool = pool
+        self._wake = wake
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -266,7 +269,7 @@ class SqlLinkStore(LinkStore):
         self, user_id: int, url_key: bytes, link: Link, max_links: int, event: LinkEvent, once: Once | None = None
     ) -> Link:
         keys = [tag_key(tag) for tag in link.tags]
-        told = outbox_row(replace(event, version=0))
+        told = outbox_row(event)
         values = (*_link_values(link), _search_vector(link), url_key, keys, max_links, *told)
         with database_errors():
             try:
@@ -279,6 +282,7 @@ class SqlLinkStore(LinkStore):
                     raise link_exists() from None
                 # Two ids of one millisecond are the same once in two million times.
                 raise Unavailable("try again", code="try_again", retry_after=1) from None
+        self._wake(partition_of(user_id))
         return replace(link, version=version)
 
     async def _add_once(self, user_id: int, link: Link, values: tuple[Any, ...], max_links: int, once: Once) -> int:

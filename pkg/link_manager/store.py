@@ -132,7 +132,7 @@ class LinkStore(Protocol):
     async def add_link(
         self, user_id: int, url_key: bytes, link: Link, max_links: int, event: LinkEvent, once: Once | None = None
     ) -> Link:
-        """``link`` with its version. ``event`` is told with the same.
+        """``link`` with its version. ``event`` is told with the same; both come without one (0).
 
         Raises:
             Conflict: it is there already (``link_exists``); there are ``max_links`` already (``link_limit_reached``).

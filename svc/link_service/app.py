@@ -38,8 +38,9 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         users = UserClient(peer(USER_MANAGER, settings.user_manager))
         social_graph = SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager))
+        relay = Relay(pool, bus, settings.service_name, clock)
         manager = LinkManager(
-            SqlLinkStore(pool),
+            SqlLinkStore(pool, relay.wake),
             users,
             social_graph,
             clock,
@@ -47,7 +48,7 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
             max_links_per_user=settings.max_links_per_user,
         )
         caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
-        jobs = [Relay(pool, bus, settings.service_name, clock).run()]
+        jobs = [relay.run()]
         if settings.consume:
             # A version that nobody has promoted yet works on nothing by itself.
             verdicts = Consumer(bus.subscribe(LINK_STATUS), LINK_STATUS, hear_verdicts(manager), bus)

@@ -31,12 +31,12 @@ class World:
     subject: str
     provide: Callable[[ConsumerSpec], Awaitable[object]]
 
-    async def subscribe(self, *, max_pending: int = 1_000) -> Subscription:
+    async def subscribe(self, *, max_pending: int = 1_000, ack_wait: float = ACK_WAIT) -> Subscription:
         spec = ConsumerSpec(
             name=f"test-{self.subject.rpartition('.')[2]}",
             service="tests",
             subjects=(self.subject,),
-            ack_wait=ACK_WAIT,
+            ack_wait=ack_wait,
             max_pending=max_pending,
         )
         await self.provide(spec)

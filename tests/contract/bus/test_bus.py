@@ -135,7 +135,7 @@ async def test_two_who_share_a_name_share_the_messages(world: World) -> None:
 
 
 async def test_only_so_many_wait_for_their_acknowledgement(world: World) -> None:
-    subscription = await world.subscribe(max_pending=3)
+    subscription = await world.subscribe(max_pending=3, ack_wait=60)
     await world.publisher.publish([world.message(number) for number in range(5)])
     held = await fetch_all(subscription, 3)
     assert await subscription.fetch(10, 0.1) == []

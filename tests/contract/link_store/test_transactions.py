@@ -106,8 +106,8 @@ async def test_an_event_says_which_request_caused_it(link_pool: asyncpg.Pool, us
 
 
 async def test_the_relay_is_woken_by_every_kind_of_change(link_pool: asyncpg.Pool, user_id: int) -> None:
-    store = SqlLinkStore(link_pool)
     heard: asyncio.Queue[str] = asyncio.Queue()
+    store = SqlLinkStore(link_pool, lambda partition: heard.put_nowait(str(partition)))
     async with link_pool.acquire() as connection:
 
         def hear(*notice: object) -> None:
