@@ -131,6 +131,15 @@ async def test_an_update_of_nothing_is_no_change(world: World) -> None:
     assert await world.update(title="A", add_tags=("X",), remove_tags=("unknown",)) == added
 
 
+async def test_a_change_of_tags_alone_is_a_change(world: World) -> None:
+    added = await world.add(title="A", tags=("x", "y"))
+    changed = await world.update(add_tags=("z",), remove_tags=("X",))
+    assert (changed.title, changed.tags, changed.version) == ("A", ("y", "z"), added.version + 1)
+    assert changed.updated_at == world.clock.time > added.updated_at
+    assert await world.titles(tag="z") == ["A"]
+    assert await world.titles(tag="x") == []
+
+
 async def test_updated_at_never_goes_back(world: World) -> None:
     added = await world.add()
     world.clock.advance(-3_600)
