@@ -277,6 +277,20 @@ async def test_pages_are_whole_and_there_is_no_empty_last_one(world: World) -> N
     assert (bool(first.next_page_token), second.next_page_token) == (True, "")
 
 
+async def test_links_of_one_second_come_once_each(world: World) -> None:
+    """Tokens were cut to seconds, so that a page of one second's links was followed by itself."""
+    for number in range(4):
+        world.clock.advance(-1 + 1e-6)
+        await world.add(f"https://{number}.example/", title=str(number))
+    titles, token = [], ""
+    while len(titles) < 5:
+        page = await world.links.get_links(ALICE, GetLinksRequest(username="alice", limit=1, start_token=token))
+        titles += [link.title for link in page.links]
+        if not (token := page.next_page_token):
+            break
+    assert titles == ["3", "2", "1", "0"]
+
+
 async def test_pages_stay_stable_while_links_come_and_go(world: World) -> None:
     for number in range(5):
         await world.add(f"https://{number}.example/", title=str(number))
