@@ -282,7 +282,8 @@ async def test_links_of_one_second_come_once_each(world: World) -> None:
     for number in range(4):
         world.clock.advance(-1 + 1e-6)
         await world.add(f"https://{number}.example/", title=str(number))
-    titles, token = [], ""
+    titles: list[str] = []
+    token = ""
     while len(titles) < 5:
         page = await world.links.get_links(ALICE, GetLinksRequest(username="alice", limit=1, start_token=token))
         titles += [link.title for link in page.links]
