@@ -8,9 +8,14 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pkg.local_stack.stack import StackOptions, run_stack  # noqa: E402  # found by the line above
-from pkg.runtime.logs import configure_logs  # noqa: E402
-from pkg.runtime.start_error import StartError  # noqa: E402
+try:
+    # Found by the line above.
+    from pkg.local_stack.stack import StackOptions, run_stack
+    from pkg.runtime.logs import configure_logs
+    from pkg.runtime.start_error import StartError
+except (ModuleNotFoundError, SyntaxError) as error:
+    # An older Python, or one that has only itself.
+    sys.exit(f"up: {sys.executable} lacks what it takes ({error}); run `make up`, or .venv/bin/python cmd/up.py")
 
 EPILOG = """\
 The first start makes the data folder with fresh databases and secrets; the next ones find them again. What runs and

@@ -327,7 +327,8 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             if answer is None:
                 raise Unavailable("the same import runs already; try again", code="try_again", retry_after=1) from None
             return import_report_from_wire(json.loads(answer))
-        return make_report(import_id, plan, outcomes)
+        # Of a large file, too long a piece of work for a loop that serves others.
+        return await asyncio.to_thread(make_report, import_id, plan, outcomes)
 
     # --- telling ------------------------------------------------------------------------------------------------------
 

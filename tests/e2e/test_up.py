@@ -240,6 +240,21 @@ def test_a_user_name_that_is_none_stops_the_start(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
+def test_a_python_that_was_not_prepared_is_told() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-S", "cmd/up.py", "--help"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=START_DEADLINE,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "run `make up`" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_setting_that_a_service_refuses_is_shown(tmp_path: Path) -> None:
     ended = up("--data", str(tmp_path / "data"), "--gateway-port", "0", MAX_LINKS_PER_USER="many")
     assert ended.returncode == 1
