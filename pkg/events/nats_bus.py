@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 from pkg.events.bus import ConsumerSpec, Delivery
 from pkg.events.messages import STREAM, Message, read_message
 from pkg.events.settings import EventSettings, NatsAddress
-from pkg.object_model.errors import TooLarge, Unavailable
+from pkg.object_model.errors import NotFound, TooLarge, Unavailable
 from pkg.runtime.json import decode, encode
 from pkg.runtime.logs import get_logger
 
@@ -51,8 +51,9 @@ _IN_PROGRESS: Final = b"+WPI"
 #: What the server ends a pull request with when it has, or gets, no more.
 _END_OF_PULL: Final = frozenset({"404", "408"})
 _NO_RESPONDERS: Final = "503"
-#: What NATS calls too large a message, beside what the client finds out by itself.
+#: Numbers of JetStream's errors: larger than the stream takes, and no message with this number.
 _MESSAGE_TOO_LARGE: Final = 10054
+_NO_MESSAGE: Final = 10037
 
 _log = get_logger(__name__)
 
@@ -118,6 +119,7 @@ class NatsBus:
 
         Raises:
             Unavailable: NATS is away or refuses, or there is no such thing (``events_not_provisioned``).
+            NotFound: the stream has no such message.
         """
         return await self.connection().ask(f"{_API}.{subject}", encode(request) if request else b"")
 
@@ -148,7 +150,7 @@ class NatsBus:
                 _log.info("connected to NATS", host=self._address.host, port=self._address.port)
                 await connection.closed.wait()
                 _log.warning("the connection to NATS is lost")
-            except (OSError, ValueError, TimeoutError, nats.errors.Error) as fault:
+            except Exception as fault:  # noqa: BLE001  # whatever it is, a bus that stays away helps nobody
                 self._fault = str(connection.fault or fault)
                 if not told:
                     told = True
@@ -381,6 +383,8 @@ def _read_reply(message: Msg) -> Any:  # noqa: ANN401  # JSON of any shape
     error = answer["error"]
     if error.get("err_code") == _MESSAGE_TOO_LARGE:
         raise TooLarge("an event is larger than its stream takes", code="event_too_large")
+    if error.get("err_code") == _NO_MESSAGE:
+        raise NotFound("there is no such message in the stream", code="no_such_message")
     if error.get("code") == 404:
         raise _not_provisioned()
     raise Unavailable(f"NATS refuses: {error.get('description')}", code="bus_refuses", retry_after=1)
