@@ -623,8 +623,12 @@ async def test_a_link_that_waits_too_long_is_asked_for_again(world: World) -> No
     assert (again.username, again.url, again.version, again.title) == ("alice", URL, added.version, "A")
     assert again.id != world.told[0].id
     assert await world.links.ask_again() == 0, "not again at once"
-    world.clock.advance(ASK_AGAIN_AFTER.total_seconds() + 1)
-    assert await world.links.ask_again() == 1
+    for times in range(1, 12):
+        pause = min(2**times * ASK_AGAIN_AFTER.total_seconds(), 86_400)
+        world.clock.advance(pause)
+        assert await world.links.ask_again() == 0, "twice as long each time, a day at most"
+        world.clock.advance()
+        assert await world.links.ask_again() == 1
     await world.check(LinkStatus.VALID)
     world.clock.advance(86_400)
     assert await world.links.ask_again() == 0
