@@ -345,8 +345,10 @@ async def test_a_head_that_is_never_answered_is_asked_again_as_get() -> None:
 
 async def test_a_head_that_drips_ends_with_the_deadline() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 10_000:
-            writer.write(bytes([byte]))
+        rest = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 10_000
+        while rest:
+            writer.write(rest[:1])
+            rest = rest[1:]
             await writer.drain()
             await asyncio.sleep(0.01)
 
