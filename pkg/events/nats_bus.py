@@ -47,6 +47,9 @@ _ROOM_FOR_HEADERS: Final = 4_096
 _API: Final = "$JS.API"
 _ACK: Final = b"+ACK"
 _RETRY: Final = b"-NAK"
+#: Where an answer goes: $JS.ACK.<stream>.<consumer>.<deliveries>.<place in stream>.<in consumer>.<time>.<behind>.
+#: Servers with a domain put two words before the stream, and may put more at the end.
+_WORDS_OF_ACK: Final = 9
 _IN_PROGRESS: Final = b"+WPI"
 #: What the server ends a pull request with when it has, or gets, no more.
 _END_OF_PULL: Final = frozenset({"404", "408"})
@@ -196,10 +199,12 @@ class NatsDelivery:
         self.subject: str = message.subject
         self.headers: Mapping[str, str] = message.headers or {}
         self.body: bytes = message.data
-        about = message.metadata
-        self.sequence: int = about.sequence.stream
-        self.attempt: int = about.num_delivered
-        self.behind: int = about.num_pending
+        # Not the client's own reading of it, which makes a time and three objects of each.
+        words = message.reply.split(".")
+        numbers = words[4:] if len(words) == _WORDS_OF_ACK else words[6:]
+        self.attempt = int(numbers[0])
+        self.sequence = int(numbers[1])
+        self.behind = int(numbers[4])
 
     @property
     def message(self) -> Message:
@@ -273,13 +278,13 @@ class _Connection:
             TooLarge: one is larger than the server takes.
         """
         with self._replies() as (word, replies):
-            sent, inbox = 0, f"{self._inbox}.{word}"
-            for message in messages:
-                if len(message.body) + _ROOM_FOR_HEADERS > self._client.max_payload:
-                    raise _too_large(message)
-                with _bus_errors():
+            sent, inbox, most = 0, f"{self._inbox}.{word}", self._client.max_payload - _ROOM_FOR_HEADERS
+            with _bus_errors():
+                for message in messages:
+                    if len(message.body) > most:
+                        raise _too_large(message)
                     await self._client.publish(message.subject, message.body, reply=inbox, headers=message.headers())
-                sent += 1
+                    sent += 1
             with _reply_timeout():
                 async with asyncio.timeout(REPLY_TIMEOUT):
                     for _ in range(sent):
@@ -316,6 +321,8 @@ class _Connection:
         return found
 
     async def _next_of_pull(self, replies: "asyncio.Queue[Msg | None]", patience: float | None) -> Msg | None:
+        if not replies.empty():
+            return _present(replies.get_nowait())
         try:
             async with asyncio.timeout(patience):
                 return await self._reply(replies)
@@ -342,10 +349,7 @@ class _Connection:
                     await subscription.unsubscribe()
 
     async def _reply(self, replies: "asyncio.Queue[Msg | None]") -> Msg:
-        message = await replies.get()
-        if message is None:
-            raise _away()
-        return message
+        return _present(await replies.get())
 
     @contextmanager
     def _replies(self) -> "Iterator[tuple[str, asyncio.Queue[Msg | None]]]":
@@ -372,6 +376,12 @@ class _Connection:
         self.closed.set()
         for replies in self._waiting.values():
             replies.put_nowait(None)
+
+
+def _present(message: Msg | None) -> Msg:
+    if message is None:
+        raise _away()
+    return message
 
 
 def _read_reply(message: Msg) -> Any:  # noqa: ANN401  # JSON of any shape

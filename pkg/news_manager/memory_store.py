@@ -1,6 +1,6 @@
 """News in the memory of one process. Nothing here waits, so each method is one step for everybody else."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -9,10 +9,11 @@ from pkg.news_manager.store import (
     LEAVING,
     LIFETIME,
     MAX_FEED_LENGTH,
+    Change,
     Entry,
     FollowOrder,
+    LinkEnd,
     NewsStore,
-    Saved,
 )
 from pkg.object_model.clock import Clock
 
@@ -68,30 +69,8 @@ class MemoryNewsStore(NewsStore):
         self._follows: _Expiring[tuple[int, int], FollowOrder] = _Expiring(clock)
         self._left: _Expiring[tuple[int, int], bool] = _Expiring(clock)
 
-    async def save_entry(self, entry: Entry) -> Saved:
-        link = entry.author_id, entry.link_id
-        rank = 2 * entry.event.version
-        known = self._links.get(link)
-        if known is not None and known.rank >= rank:
-            return Saved(known.entry_id == entry.id, None)
-        self._put(entry, rank)
-        if known is None or known.entry_id is None or known.entry_id == entry.id:
-            return Saved(True, None)
-        self._entries.pop(known.entry_id)
-        return Saved(True, known.entry_id)
-
-    async def add_entry(self, entry: Entry) -> None:
-        self._entries.put(entry.id, entry, self._lifetime)
-
-    async def remove_entry(self, author_id: int, link_id: int, version: int) -> int | None:
-        known = self._links.get((author_id, link_id))
-        if known is not None and known.rank > 2 * version:
-            return None
-        self._links.put((author_id, link_id), _LinkEntry(2 * version, None), self._lifetime)
-        if known is None or known.entry_id is None:
-            return None
-        self._entries.pop(known.entry_id)
-        return known.entry_id
+    async def change_entries(self, changes: Sequence[Entry | LinkEnd]) -> list[Change]:
+        return [self._end(change) if isinstance(change, LinkEnd) else self._save(change) for change in changes]
 
     async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int]:
         found = []
@@ -105,7 +84,7 @@ class MemoryNewsStore(NewsStore):
         return found
 
     async def push(
-        self, author_id: int, entry_ids: Sequence[int], replaced: Sequence[int], follower_ids: Sequence[int]
+        self, author_id: int, entry_ids: Collection[int], replaced: Sequence[int], follower_ids: Sequence[int]
     ) -> None:
         for follower_id in follower_ids:
             if not self._left.get((follower_id, author_id)):
@@ -139,11 +118,36 @@ class MemoryNewsStore(NewsStore):
         entries = (self._entries.get(entry_id) for entry_id in feed.ids if after is None or entry_id < after)
         return [entry for entry in entries if entry is not None][:limit]
 
+    def _save(self, entry: Entry) -> Change:
+        if not entry.link_id:
+            self._entries.put(entry.id, entry, self._lifetime)
+            return Change(True, None)
+        rank = 2 * entry.event.version
+        known = self._links.get((entry.author_id, entry.link_id))
+        if known is not None and known.rank >= rank:
+            return Change(known.entry_id == entry.id, None)
+        self._put(entry, rank)
+        if known is None or known.entry_id is None or known.entry_id == entry.id:
+            return Change(True, None)
+        self._entries.pop(known.entry_id)
+        return Change(True, known.entry_id)
+
+    def _end(self, end: LinkEnd) -> Change:
+        link = end.author_id, end.link_id
+        known = self._links.get(link)
+        if known is not None and known.rank > 2 * end.version:
+            return Change(False, None)
+        self._links.put(link, _LinkEntry(2 * end.version, None), self._lifetime)
+        if known is None or known.entry_id is None:
+            return Change(True, None)
+        self._entries.pop(known.entry_id)
+        return Change(True, known.entry_id)
+
     def _put(self, entry: Entry, rank: int) -> None:
         self._links.put((entry.author_id, entry.link_id), _LinkEntry(rank, entry.id), self._lifetime)
         self._entries.put(entry.id, entry, self._lifetime)
 
-    def _change(self, reader_id: int, *, add: Sequence[int], remove: Sequence[int] = ()) -> None:
+    def _change(self, reader_id: int, *, add: Collection[int], remove: Sequence[int] = ()) -> None:
         feed = self._feeds.get(reader_id) or _Feed()
         feed.ids = sorted({*feed.ids, *add}.difference(remove), reverse=True)[: self._max_length]
         self._feeds.put(reader_id, feed, self._lifetime)
