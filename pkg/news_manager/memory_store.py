@@ -10,11 +10,14 @@ from pkg.news_manager.store import (
     LIFETIME,
     MAX_FEED_LENGTH,
     Entry,
+    EntryJson,
     FollowOrder,
     NewsStore,
     Saved,
 )
 from pkg.object_model.clock import Clock
+from pkg.object_model.wire import news_event_to_wire
+from pkg.runtime.json import encode
 
 
 @dataclass(slots=True)
@@ -138,6 +141,10 @@ class MemoryNewsStore(NewsStore):
         feed = self._feeds.get(reader_id) or _Feed()
         entries = (self._entries.get(entry_id) for entry_id in feed.ids if after is None or entry_id < after)
         return [entry for entry in entries if entry is not None][:limit]
+
+    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
+        entries = await self.read_feed(reader_id, after, limit)
+        return [EntryJson(entry.id, encode(news_event_to_wire(entry.event))) for entry in entries]
 
     def _put(self, entry: Entry, rank: int) -> None:
         self._links.put((entry.author_id, entry.link_id), _LinkEntry(rank, entry.id), self._lifetime)

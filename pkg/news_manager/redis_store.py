@@ -3,7 +3,7 @@
 ::
 
     feed:{b}:<user>                   list of entry ids, newest first      b: the reader's group
-    news:entry:{b}:<entry>            an entry, as JSON                    b: its author's
+    news:entry:{b}:<entry>            <author>:<link>:<entry, as JSON>     b: its author's
     news:link:{b}:<author>:<link>     <rank>:<entry id, or nothing>        b: the author's
     news:follow:{b}:<user>:<author>   the newest order known of the two    b: the user's
     news:left:{b}:<author>            hash of those who left lately        b: theirs
@@ -14,7 +14,7 @@ Keys of one command or script share the tag in braces, and so a slot: the store 
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ from pkg.news_manager.store import (
     LIFETIME,
     MAX_FEED_LENGTH,
     Entry,
+    EntryJson,
     FollowOrder,
     NewsStore,
     Saved,
@@ -366,8 +367,8 @@ class RedisNewsStore(NewsStore):
     async def drop_author(self, follower_id: int, author_id: int, order: FollowOrder) -> None:
         group = group_of_user(author_id)
         ids = [entry_id for entry_id in await self._ids(follower_id, None, 0) if group_of_entry(entry_id) == group]
-        entries = await self._entries(ids)
-        of_author = [entry_id for entry_id, entry in entries.items() if entry.author_id == author_id]
+        contents = await self._contents(ids)
+        of_author = [entry_id for entry_id, content in contents.items() if _read_author(content) == author_id]
         if not of_author:
             return
         await self._run(
@@ -377,12 +378,21 @@ class RedisNewsStore(NewsStore):
         )
 
     async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
-        read: list[Entry] = []
+        return [_read_entry(content) for _, content in await self._read(reader_id, after, limit)]
+
+    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
+        return [
+            EntryJson(entry_id, _json_of(content)) for entry_id, content in await self._read(reader_id, after, limit)
+        ]
+
+    async def _read(self, reader_id: int, after: int | None, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Ids and contents."""
+        read: list[tuple[int, bytes]] = []
         wanted = limit
         while True:
             ids = await self._ids(reader_id, after, wanted)
-            found = await self._entries(ids)
-            read += (found[entry_id] for entry_id in ids if entry_id in found)
+            found = await self._contents(ids)
+            read += ((entry_id, found[entry_id]) for entry_id in ids if entry_id in found)
             if len(found) < len(ids):
                 await self._forget(reader_id, [entry_id for entry_id in ids if entry_id not in found])
             if len(read) >= limit or len(ids) < wanted:
@@ -398,7 +408,7 @@ class RedisNewsStore(NewsStore):
         with store_errors():
             return [int(found) for found in await self._ask("LRANGE", feed, 0, count - 1)]
 
-    async def _entries(self, entry_ids: Iterable[int]) -> dict[int, Entry]:
+    async def _contents(self, entry_ids: Iterable[int]) -> dict[int, bytes]:
         """Those that there still are, by id."""
         by_group: defaultdict[int, list[int]] = defaultdict(list)
         for entry_id in entry_ids:
@@ -415,7 +425,7 @@ class RedisNewsStore(NewsStore):
                     pipeline.mget([_entry_key(entry_id) for entry_id in ids])
                 replies = await pipeline.execute()
         return {
-            entry_id: _read_entry(content)
+            entry_id: content
             for ids, reply in zip(by_group.values(), replies, strict=True)
             for entry_id, content in zip(ids, reply, strict=True)
             if content is not None
@@ -500,9 +510,18 @@ def _write_order(order: FollowOrder) -> str:
 
 
 def _write_entry(entry: Entry) -> bytes:
-    return encode({"AuthorId": str(entry.author_id), "LinkId": str(entry.link_id)} | news_event_to_wire(entry.event))
+    """What only we need stands before what the API shows, which is passed on as it is."""
+    return b"%d:%d:%b" % (entry.author_id, entry.link_id, encode(news_event_to_wire(entry.event)))
+
+
+def _read_author(content: bytes) -> int:
+    return int(content[: content.index(b":")])
+
+
+def _json_of(content: bytes) -> bytes:
+    return content[content.index(b"{") :]
 
 
 def _read_entry(content: bytes) -> Entry:
-    wire: Mapping[str, Any] = decode(content)
-    return Entry(author_id=int(wire["AuthorId"]), link_id=int(wire["LinkId"]), event=news_event_from_wire(wire))
+    author_id, link_id, json = content.split(b":", 2)
+    return Entry(author_id=int(author_id), link_id=int(link_id), event=news_event_from_wire(decode(json)))

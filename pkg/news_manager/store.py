@@ -33,6 +33,14 @@ class Entry:
         return self.event.id
 
 
+class EntryJson(NamedTuple):
+    """An entry as the public API shows it."""
+
+    id: int
+    #: ``news_event_to_wire``, encoded.
+    content: bytes
+
+
 class Saved(NamedTuple):
     #: Whether it is the link's entry now; otherwise a newer one, or the link's end, is known already.
     current: bool
@@ -92,3 +100,6 @@ class NewsStore(Protocol):
 
     async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
         """The newest first, at most ``limit``, beginning behind the entry ``after``."""
+
+    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
+        """``read_feed`` for those who pass the entries on."""
