@@ -7,7 +7,9 @@ from pb.news_service.pb import news_pb2, news_pb2_grpc
 from pkg.object_model import interfaces
 from pkg.object_model.errors import Internal
 from pkg.object_model.types import Actor, GetNewsRequest, LinkStatus, NewsEvent, NewsEventType, NewsPage
+from pkg.object_model.wire import news_page_to_wire
 from pkg.runtime.grpc_client import ServiceGrpcClient
+from pkg.runtime.json import encode
 
 _SERVICE: Final = "news-manager"
 
@@ -19,14 +21,26 @@ class NewsClient(interfaces.NewsManager):
         self._get_news = stub(client.channel).GetNews
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage:
+        return _page_from_proto(await self._call(actor, request, as_json=False))
+
+    async def get_news_bytes(self, actor: Actor | None, request: GetNewsRequest) -> bytes:
+        reply = await self._call(actor, request, as_json=True)
+        # A version that does not know the question answers it in events.
+        return reply.page or encode(news_page_to_wire(_page_from_proto(reply)))
+
+    async def _call(self, actor: Actor | None, request: GetNewsRequest, *, as_json: bool) -> news_pb2.GetNewsResponse:
         message = news_pb2.GetNewsRequest(
-            username=request.username, startToken=request.start_token, limit=request.limit
+            username=request.username, startToken=request.start_token, limit=request.limit, asJson=as_json
         )
-        reply = await self._client.call(self._get_news, message, actor=actor, repeatable=True)
-        try:
-            return NewsPage([_event_from_proto(event) for event in reply.events], reply.nextToken)
-        except ValueError:
-            raise Internal(f"{_SERVICE} gave an answer that we cannot read", code="bad_upstream_reply") from None
+        reply: news_pb2.GetNewsResponse = await self._client.call(self._get_news, message, actor=actor, repeatable=True)
+        return reply
+
+
+def _page_from_proto(reply: news_pb2.GetNewsResponse) -> NewsPage:
+    try:
+        return NewsPage([_event_from_proto(event) for event in reply.events], reply.nextToken)
+    except ValueError:
+        raise Internal(f"{_SERVICE} gave an answer that we cannot read", code="bad_upstream_reply") from None
 
 
 def _event_from_proto(event: news_pb2.Event) -> NewsEvent:

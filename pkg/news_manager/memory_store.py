@@ -11,11 +11,14 @@ from pkg.news_manager.store import (
     MAX_FEED_LENGTH,
     Change,
     Entry,
+    EntryJson,
     FollowOrder,
     LinkEnd,
     NewsStore,
 )
 from pkg.object_model.clock import Clock
+from pkg.object_model.wire import news_event_to_wire
+from pkg.runtime.json import encode
 
 
 @dataclass(slots=True)
@@ -117,6 +120,10 @@ class MemoryNewsStore(NewsStore):
         feed = self._feeds.get(reader_id) or _Feed()
         entries = (self._entries.get(entry_id) for entry_id in feed.ids if after is None or entry_id < after)
         return [entry for entry in entries if entry is not None][:limit]
+
+    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
+        entries = await self.read_feed(reader_id, after, limit)
+        return [EntryJson(entry.id, encode(news_event_to_wire(entry.event))) for entry in entries]
 
     def _save(self, entry: Entry) -> Change:
         if not entry.link_id:

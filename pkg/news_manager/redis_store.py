@@ -3,7 +3,7 @@
 ::
 
     feed:{b}:<user>                   list of entry ids, newest first      b: the reader's group
-    news:entry:{b}:<entry>            an entry, as JSON                    b: its author's
+    news:entry:{b}:<entry>            <author>:<link>:<entry, as JSON>     b: its author's
     news:link:{b}:<author>:<link>     <rank>:<entry id, or nothing>        b: the author's
     news:follow:{b}:<user>:<author>   the newest order known of the two    b: the user's
     news:left:{b}:<author>            hash of those who left lately        b: theirs
@@ -14,8 +14,8 @@ Keys of one command or script share the tag in braces, and so a slot: the store 
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import batched
@@ -35,6 +35,7 @@ from pkg.news_manager.store import (
     MAX_FEED_LENGTH,
     Change,
     Entry,
+    EntryJson,
     FollowOrder,
     LinkEnd,
     NewsStore,
@@ -49,8 +50,8 @@ FEEDS_AT_ONCE: Final = 500
 CHANGES_AT_ONCE: Final = 100
 
 _MAX_CONNECTIONS: Final = 32
-#: Seconds: for an answer, for a connection, for a free one of the pool.
-_SOCKET_TIMEOUT: Final = 3.0
+#: Seconds: for all that one call asks, for a connection, for a free one of the pool.
+_CALL_TIMEOUT: Final = 3.0
 _CONNECT_TIMEOUT: Final = 1.0
 _POOL_TIMEOUT: Final = 2.0
 #: Ids that a reader asks for when the first ones were not enough.
@@ -280,7 +281,8 @@ def connect_redis(address: RedisAddress) -> Redis:
         connection_class=SSLConnection if address.tls else Connection,
         max_connections=_MAX_CONNECTIONS,
         timeout=_POOL_TIMEOUT,
-        socket_timeout=_SOCKET_TIMEOUT,
+        # A timer for each command and one for each answer cost half as much as both: store_errors has one for all.
+        socket_timeout=None,
         socket_connect_timeout=_CONNECT_TIMEOUT,
         # Once, for a connection that the server has closed meanwhile. Everything here may be repeated.
         retry=Retry(NoBackoff(), 1),
@@ -297,7 +299,7 @@ class RedisNewsStore(NewsStore):
 
     async def check(self) -> None:
         """Raises Unavailable."""
-        with store_errors():
+        async with store_errors():
             await self._ask("PING")
 
     # --- entries ------------------------------------------------------------------------------------------------------
@@ -376,9 +378,10 @@ class RedisNewsStore(NewsStore):
 
     async def drop_author(self, follower_id: int, author_id: int, order: FollowOrder) -> None:
         group = group_of_user(author_id)
-        ids = [entry_id for entry_id in await self._ids(follower_id, None, 0) if group_of_entry(entry_id) == group]
-        entries = await self._entries(ids)
-        of_author = [entry_id for entry_id, entry in entries.items() if entry.author_id == author_id]
+        async with self._open_line() as line:
+            ids = [entry_id for entry_id in await line.ids(follower_id, None, 0) if group_of_entry(entry_id) == group]
+            contents = await line.contents(ids)
+        of_author = [entry_id for entry_id, content in contents.items() if _read_author(content) == author_id]
         if not of_author:
             return
         await self._run(
@@ -388,57 +391,46 @@ class RedisNewsStore(NewsStore):
         )
 
     async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
-        read: list[Entry] = []
+        return [_read_entry(content) for _, content in await self._read(reader_id, after, limit)]
+
+    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
+        return [
+            EntryJson(entry_id, _json_of(content)) for entry_id, content in await self._read(reader_id, after, limit)
+        ]
+
+    async def _read(self, reader_id: int, after: int | None, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Ids and contents."""
+        read: list[tuple[int, bytes]] = []
+        gone: list[int] = []
         wanted = limit
-        while True:
-            ids = await self._ids(reader_id, after, wanted)
-            found = await self._entries(ids)
-            read += (found[entry_id] for entry_id in ids if entry_id in found)
-            if len(found) < len(ids):
-                await self._forget(reader_id, [entry_id for entry_id in ids if entry_id not in found])
-            if len(read) >= limit or len(ids) < wanted:
-                return read[:limit]
-            after = ids[-1]
-            wanted = max(limit - len(read), _READ_ON)
+        async with self._open_line() as line:
+            while True:
+                ids = await line.ids(reader_id, after, wanted)
+                found = await line.contents(ids)
+                read += found.items()
+                gone += [entry_id for entry_id in ids if entry_id not in found]
+                if len(read) >= limit or len(ids) < wanted:
+                    break
+                after = ids[-1]
+                wanted = max(limit - len(read), _READ_ON)
+            if gone:
+                # So that it is skipped once only and takes no room.
+                await line.ask(*(("LREM", _feed_key(reader_id), 1, entry_id) for entry_id in gone))
+        return read[:limit]
 
-    async def _ids(self, reader_id: int, after: int | None, count: int) -> list[int]:
-        """At most ``count``; all for 0."""
-        feed = _feed_key(reader_id)
-        if after is not None:
-            return [int(found) for found in await self._run(_READ_BEHIND, (feed,), (after, count))]
-        with store_errors():
-            return [int(found) for found in await self._ask("LRANGE", feed, 0, count - 1)]
-
-    async def _entries(self, entry_ids: Iterable[int]) -> dict[int, Entry]:
-        """Those that there still are, by id."""
-        by_group: defaultdict[int, list[int]] = defaultdict(list)
-        for entry_id in entry_ids:
-            by_group[group_of_entry(entry_id)].append(entry_id)
-        if not by_group:
-            return {}
-        with store_errors():
-            if len(by_group) == 1:
-                ((_, ids),) = by_group.items()
-                replies = [await self._redis.mget([_entry_key(entry_id) for entry_id in ids])]
-            else:
-                pipeline = self._redis.pipeline(transaction=False)
-                for ids in by_group.values():
-                    pipeline.mget([_entry_key(entry_id) for entry_id in ids])
-                replies = await pipeline.execute()
-        return {
-            entry_id: _read_entry(content)
-            for ids, reply in zip(by_group.values(), replies, strict=True)
-            for entry_id, content in zip(ids, reply, strict=True)
-            if content is not None
-        }
-
-    async def _forget(self, reader_id: int, entry_ids: Sequence[int]) -> None:
-        """Takes out of a feed what is no more, so that it is skipped once only and takes no room."""
-        with store_errors():
-            pipeline = self._redis.pipeline(transaction=False)
-            for entry_id in entry_ids:
-                pipeline.lrem(_feed_key(reader_id), 1, str(entry_id))
-            await pipeline.execute()
+    @asynccontextmanager
+    async def _open_line(self) -> "AsyncIterator[_Line]":
+        pool = self._redis.connection_pool
+        async with store_errors():
+            connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # it has no types
+            try:
+                yield _Line(connection)
+            except BaseException:
+                # Answers may be on their way that nobody waits for.
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await pool.release(connection)
 
     # --- scripts ------------------------------------------------------------------------------------------------------
 
@@ -446,7 +438,7 @@ class RedisNewsStore(NewsStore):
         return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]  # it has no types
 
     async def _run(self, script: _Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401  # a script's reply is of any shape
-        with store_errors():
+        async with store_errors():
             try:
                 return await self._ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
             except NoScriptError:
@@ -456,7 +448,7 @@ class RedisNewsStore(NewsStore):
         """In their order; the reply of each."""
         if not calls:
             return []
-        with store_errors():
+        async with store_errors():
             pipeline = self._redis.pipeline(transaction=False)
             try:
                 for keys, arguments in calls:
@@ -469,17 +461,58 @@ class RedisNewsStore(NewsStore):
                 ]
 
 
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Faults of the store as ours.
+class _Line:
+    """A connection that is held for several questions: to take one for each costs more than to ask."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def ids(self, reader_id: int, after: int | None, count: int) -> list[int]:
+        """At most ``count``; all for 0."""
+        feed = _feed_key(reader_id)
+        if after is None:
+            (found,) = await self.ask(("LRANGE", feed, 0, count - 1))
+            return list(map(int, found))
+        try:
+            (found,) = await self.ask(("EVALSHA", _READ_BEHIND.sha, 1, feed, after, count))
+        except NoScriptError:
+            (found,) = await self.ask(("EVAL", _READ_BEHIND.source, 1, feed, after, count))
+        return list(map(int, found))
+
+    async def contents(self, entry_ids: Sequence[int]) -> dict[int, bytes]:
+        """Those that there still are, by id, in the order of ``entry_ids``."""
+        by_group: defaultdict[int, list[int]] = defaultdict(list)
+        for entry_id in entry_ids:
+            by_group[group_of_entry(entry_id)].append(entry_id)
+        commands = [("MGET", *map(_entry_key, ids)) for ids in by_group.values()]
+        contents = {
+            entry_id: content
+            for ids, reply in zip(by_group.values(), await self.ask(*commands), strict=True)
+            for entry_id, content in zip(ids, reply, strict=True)
+        }
+        return {entry_id: content for entry_id in entry_ids if (content := contents[entry_id]) is not None}
+
+    async def ask(self, *commands: Sequence[Any]) -> list[Any]:
+        """The answers, all commands being sent at once."""
+        if not commands:
+            return []
+        await self._connection.send_packed_command(self._connection.pack_commands(commands))
+        return [await self._connection.read_response() for _ in commands]
+
+
+@asynccontextmanager
+async def store_errors() -> AsyncIterator[None]:
+    """Faults of the store as ours, and an end to waiting for it.
 
     Raises:
         Unavailable: it is away, too slow or full; the same call may succeed later.
     """
     try:
-        yield
+        async with asyncio.timeout(_CALL_TIMEOUT):
+            yield
     except (RedisError, OSError, asyncio.IncompleteReadError) as fault:
-        what = "does not answer in time" if isinstance(fault, RedisTimeoutError) else "cannot be used now"
+        late = isinstance(fault, TimeoutError | RedisTimeoutError)
+        what = "does not answer in time" if late else "cannot be used now"
         raise Unavailable(
             f"the store of news {what}; try again shortly", code="news_store_unavailable", retry_after=1
         ) from fault
@@ -515,9 +548,18 @@ def _write_order(order: FollowOrder) -> str:
 
 
 def _write_entry(entry: Entry) -> bytes:
-    return encode({"AuthorId": str(entry.author_id), "LinkId": str(entry.link_id)} | news_event_to_wire(entry.event))
+    """What only we need stands before what the API shows, which is passed on as it is."""
+    return b"%d:%d:%b" % (entry.author_id, entry.link_id, encode(news_event_to_wire(entry.event)))
+
+
+def _read_author(content: bytes) -> int:
+    return int(content[: content.index(b":")])
+
+
+def _json_of(content: bytes) -> bytes:
+    return content[content.index(b"{") :]
 
 
 def _read_entry(content: bytes) -> Entry:
-    wire: Mapping[str, Any] = decode(content)
-    return Entry(author_id=int(wire["AuthorId"]), link_id=int(wire["LinkId"]), event=news_event_from_wire(wire))
+    author_id, link_id, json = content.split(b":", 2)
+    return Entry(author_id=int(author_id), link_id=int(link_id), event=news_event_from_wire(decode(json)))

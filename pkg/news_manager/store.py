@@ -33,6 +33,14 @@ class Entry:
         return self.event.id
 
 
+class EntryJson(NamedTuple):
+    """An entry as the public API shows it."""
+
+    id: int
+    #: ``news_event_to_wire``, encoded.
+    content: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkEnd:
     """A link is gone, or private, as of a version."""
@@ -101,3 +109,6 @@ class NewsStore(Protocol):
 
     async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
         """The newest first, at most ``limit``, beginning behind the entry ``after``."""
+
+    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
+        """``read_feed`` for those who pass the entries on."""

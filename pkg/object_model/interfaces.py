@@ -100,6 +100,8 @@ class NewsManager(Protocol):
     """What the people whom somebody follows did."""
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage: ...
+    async def get_news_bytes(self, actor: Actor | None, request: GetNewsRequest) -> bytes:
+        """The page as JSON, in the public form, for those who pass it on."""
 
 
 class LinkChecker(Protocol):

@@ -18,11 +18,15 @@ _DIGEST_BYTES = 9
 _MAX_TOKEN_CHARACTERS = 4_096
 _INT64 = range(-(2**63), 2**63)
 
+#: Made once: ``json.dumps`` makes one for each call that wants more than the defaults.
+_ENCODE_POSITION = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_ENCODE_SCOPE = json.JSONEncoder(ensure_ascii=False).encode
+
 type Position = tuple[int | str, ...]
 
 
 def encode_page_token(scope: Sequence[object], position: Position) -> str:
-    payload = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
+    payload = _ENCODE_POSITION(position).encode()
     return base64.urlsafe_b64encode(_digest(scope) + payload).rstrip(b"=").decode()
 
 
@@ -69,7 +73,7 @@ def _is_storable(text: str) -> bool:
 
 
 def _digest(scope: Sequence[object]) -> bytes:
-    canonical = json.dumps([str(part) for part in scope], ensure_ascii=False).encode("utf-8", "surrogatepass")
+    canonical = _ENCODE_SCOPE([str(part) for part in scope]).encode("utf-8", "surrogatepass")
     return hashlib.sha256(canonical).digest()[:_DIGEST_BYTES]
 
 

@@ -19,7 +19,7 @@ from pkg.object_model.types import (
     UpdateLinkRequest,
     User,
 )
-from pkg.object_model.wire import Wire, import_report_to_wire, link_to_wire, name_page_to_wire, news_page_to_wire
+from pkg.object_model.wire import Wire, import_report_to_wire, link_to_wire, name_page_to_wire
 from pkg.runtime.endpoint import begun
 from svc.api_gateway_service.operation import Answer, Call
 from svc.api_gateway_service.peers import Peers
@@ -102,7 +102,7 @@ class Handlers:
 
     async def get_news(self, call: Call) -> Answer:
         request = GetNewsRequest(username=call.actor.name, **call.arguments)
-        return news_page_to_wire(await self._news.get_news(call.actor, request))
+        return await self._news.get_news_bytes(call.actor, request)
 
     async def get_me(self, call: Call) -> Answer:
         actor = call.actor

@@ -24,14 +24,14 @@ class NewsServicer:
         self.GetNews: Callable[..., Awaitable[Any]] = service.method("/pb.News/GetNews", "news.read", self._get_news)
 
     async def _get_news(self, call: Call, request: news_pb2.GetNewsRequest) -> news_pb2.GetNewsResponse:
-        page = await self._manager.get_news(
-            call.actor,
-            GetNewsRequest(
-                username=request.username,
-                start_token=request.startToken,
-                limit=request.limit if request.HasField("limit") else DEFAULT_PAGE_LIMIT,
-            ),
+        wanted = GetNewsRequest(
+            username=request.username,
+            start_token=request.startToken,
+            limit=request.limit if request.HasField("limit") else DEFAULT_PAGE_LIMIT,
         )
+        if request.asJson:
+            return news_pb2.GetNewsResponse(page=await self._manager.get_news_bytes(call.actor, wanted))
+        page = await self._manager.get_news(call.actor, wanted)
         return news_pb2.GetNewsResponse(
             events=[_event_to_proto(event) for event in page.events], nextToken=page.next_page_token
         )

@@ -107,8 +107,8 @@ class Floor:
         feed = f"feed:{{{group_of_user(self._reader_id)}}}:{self._reader_id}"
         ids = [int(found) for found in await cast(Awaitable[list[bytes]], self._redis.lrange(feed, 0, PAGE - 1))]
         keys = [f"news:entry:{{{group_of_entry(found)}}}:{found}" for found in ids]
-        entries = [orjson.loads(entry) for entry in await self._redis.mget(keys)]
-        return orjson.dumps({"events": entries, "NextPageToken": "", "err": ""})
+        entries = [entry[entry.index(b"{") :] for entry in await self._redis.mget(keys)]
+        return b'{"events":[%b],"NextPageToken":"","err":""}' % b",".join(entries)
 
 
 async def serve(address: PostgresAddress, redis: Redis, owner_id: int, reader_id: int, listener: socket.socket) -> None:

@@ -71,6 +71,9 @@ async def test_refusals(house: GatewayHouse) -> None:
 
 class NewsAway(NewsManager):
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage:
+        raise NotImplementedError
+
+    async def get_news_bytes(self, actor: Actor | None, request: GetNewsRequest) -> bytes:
         raise Unavailable("news-manager cannot be reached", code="news_manager_unavailable", retry_after=1)
 
 

@@ -48,6 +48,7 @@ class FakeNews(NewsManager):
         self.began = asyncio.Event()
         self.contexts: list[RequestContext | None] = []
         self.calls: list[tuple[Actor | None, GetNewsRequest]] = []
+        self.page = b'{"the": "page"}'
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage:
         self.contexts.append(current_context())
@@ -58,6 +59,10 @@ class FakeNews(NewsManager):
         if self.fault is not None:
             raise self.fault
         return NewsPage([], "")
+
+    async def get_news_bytes(self, actor: Actor | None, request: GetNewsRequest) -> bytes:
+        await self.get_news(actor, request)
+        return self.page
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,21 @@ async def test_a_page_over_the_wire() -> None:
     assert (event.status, event.version, event.count) == ("pending", 1, 0)
     assert event.id > 0
     assert event.timestamp.ToJsonString().endswith("Z")
+    assert first.page == b""
+
+
+async def test_a_page_as_json(house: FakeHouse) -> None:
+    answer = await stub(house.client).GetNews(
+        news_pb2.GetNewsRequest(username="bob", asJson=True), metadata=metadata(), timeout=5
+    )
+    assert answer == news_pb2.GetNewsResponse(page=b'{"the": "page"}')
+    assert await house.news.get_news_bytes(BOB, GetNewsRequest(username="bob")) == b'{"the": "page"}'
+
+
+async def test_a_version_that_knows_no_json_answers_all_the_same(house: FakeHouse) -> None:
+    house.manager.page = b""
+    body = await house.news.get_news_bytes(BOB, GetNewsRequest(username="bob"))
+    assert orjson.loads(body) == {"events": [], "NextPageToken": "", "err": ""}
 
 
 async def test_without_a_limit_there_is_the_usual_one(house: FakeHouse) -> None:

@@ -24,7 +24,9 @@ from pkg.object_model.types import (
     UpdateLinkRequest,
     Visibility,
 )
+from pkg.object_model.wire import news_page_to_wire
 from pkg.object_model.wire_requests import MAX_LOOKUP
+from pkg.runtime.json import encode
 from tests.contract.clients.conftest import Services
 
 BOOKMARKS = b"""<!DOCTYPE NETSCAPE-Bookmark-file-1>
@@ -180,7 +182,10 @@ async def test_news(services: Services) -> None:
     await services.tell()
     events, token = [], ""
     for _ in range(3):
-        page = await services.news.get_news(services.bob, GetNewsRequest(username="BOB", limit=2, start_token=token))
+        request = GetNewsRequest(username="BOB", limit=2, start_token=token)
+        page = await services.news.get_news(services.bob, request)
+        passed_on = await services.news.get_news_bytes(services.bob, request)
+        assert passed_on == encode(news_page_to_wire(page))
         events += page.events
         token = page.next_page_token
     assert token == ""

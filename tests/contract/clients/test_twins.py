@@ -201,13 +201,16 @@ async def hearing_news(these: Services) -> AsyncIterator[Awaitable[Any]]:
             yield these.graph.follow(bob, FollowRequest(followed="alice", follower="bob"))
     yield these.tell()
     yield news.get_news(bob, GetNewsRequest(username="BOB"))
+    yield news.get_news_bytes(bob, GetNewsRequest(username="BOB"))
     yield news.get_news(bob, GetNewsRequest(username="bob", limit=1))
     for limit in (0, 201, -1, 2**40, -(2**63)):
         yield news.get_news(bob, GetNewsRequest(username="bob", limit=limit))
+        yield news.get_news_bytes(bob, GetNewsRequest(username="bob", limit=limit))
     for token in ("?", "é", "a" * 5_000):
         yield news.get_news(bob, GetNewsRequest(username="bob", start_token=token))
     for actor, name in ((alice, "bob"), (None, "bob"), (bob, ""), (bob, "nobody"), (None, "")):
         yield news.get_news(actor, GetNewsRequest(username=name))
+        yield news.get_news_bytes(actor, GetNewsRequest(username=name))
     yield links.delete_link(alice, "alice", "https://0.example/é")
     yield these.graph.unfollow(bob, FollowRequest(followed="alice", follower="bob"))
     yield these.tell()

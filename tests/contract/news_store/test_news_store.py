@@ -11,6 +11,8 @@ import pytest
 
 from pkg.news_manager.entry_ids import GROUPS
 from pkg.news_manager.store import Entry, FollowOrder, LinkEnd, NewsStore
+from pkg.object_model.wire import news_event_to_wire
+from pkg.runtime.json import encode
 from tests.contract.news_store.conftest import MakeStore
 from tests.contract.news_store.entries import ALICE, BOB, CAROL, DAVE, NOW, end, entry, numbers, publish, save, titles
 
@@ -38,6 +40,18 @@ async def test_what_is_read_is_what_was_saved(store: NewsStore) -> None:
     await publish(store, one)
     assert list(await store.read_feed(BOB, None, 10)) == [one]
     assert list(await store.read_feed(CAROL, None, 10)) == []
+
+
+async def test_what_is_passed_on_is_the_public_form_and_no_more(store: NewsStore) -> None:
+    some = [entry(number, author_id=author) for number, author in ((1, ALICE), (2, DAVE), (3, ALICE))]
+    await publish(store, *some)
+    for after, limit, expected in ((None, 10, some), (None, 2, some[1:]), (some[1].id, 10, some[:1])):
+        read = await store.read_feed_json(BOB, after, limit)
+        assert [one.id for one in read] == [one.id for one in reversed(expected)]
+        assert [one.content for one in read] == [encode(news_event_to_wire(one.event)) for one in reversed(expected)]
+    assert await end(store, ALICE, 3, 2) == some[2].id
+    assert [one.id for one in await store.read_feed_json(BOB, None, 10)] == [some[1].id, some[0].id]
+    assert list(await store.read_feed_json(CAROL, None, 10)) == []
 
 
 async def test_newest_first_in_pages_whatever_the_order_of_coming(store: NewsStore) -> None:

@@ -90,6 +90,7 @@ async def test_away_and_back(redis: Redis, valkey: TestValkey) -> None:
             store.push(ALICE, [entry(2).id], [], [BOB, CAROL]),
             store.read_feed(BOB, None, 10),
             store.read_feed(BOB, entry(1).id, 10),
+            store.read_feed_json(BOB, None, 10),
         ):
             with pytest.raises(Unavailable) as away:
                 await call
