@@ -1,6 +1,8 @@
 """What only the store in Valkey promises: bounds that the server keeps, rights, and faults that become ours."""
 
 import asyncio
+import os
+import signal
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -106,6 +108,23 @@ async def test_away_and_back(redis: Redis, valkey: TestValkey) -> None:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
     assert await numbers(store) == [1], "what was told is on disk"
+
+
+async def test_silence(redis: Redis, valkey: TestValkey) -> None:
+    """It ends, and an answer that comes later is nobody else's."""
+    store = RedisNewsStore(redis)
+    await publish(store, entry(1), entry(2), to=(BOB, CAROL))
+    await publish(store, entry(3), to=(CAROL,))
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        calls = [store.read_feed(BOB, None, 10), store.read_feed_json(BOB, None, 10), store.check()]
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, Unavailable)
+            assert "in time" in outcome.message
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+    for _ in range(5):
+        assert list(await asyncio.gather(numbers(store), numbers(store, CAROL))) == [[2, 1], [3, 2, 1]]
 
 
 async def test_full(redis: Redis, valkey: TestValkey) -> None:
