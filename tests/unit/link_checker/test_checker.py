@@ -360,7 +360,8 @@ async def test_waiting_for_a_slot_is_part_of_the_deadline() -> None:
     async with raw_site(hang) as site, LinkChecker(allowed=[site.place], deadline=0.2, max_checks=1) as checker:
         verdicts = await asyncio.gather(*(look(checker, site.url) for _ in range(5)))
     assert {verdict.reason for verdict in verdicts} == {"timed_out"}
-    assert len(site.asked) == 1
+    # The second may get the place in the moment in which its own time ends.
+    assert len(site.asked) <= 2
 
 
 # --- size -----------------------------------------------------------------------------------------------------------
