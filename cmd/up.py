@@ -8,9 +8,14 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pkg.local_stack.stack import StackOptions, run_stack  # noqa: E402  # found by the line above
-from pkg.runtime.logs import configure_logs  # noqa: E402
-from pkg.runtime.start_error import StartError  # noqa: E402
+try:
+    # Found by the line above.
+    from pkg.local_stack.stack import StackOptions, run_stack
+    from pkg.runtime.logs import configure_logs
+    from pkg.runtime.start_error import StartError
+except (ModuleNotFoundError, SyntaxError) as error:
+    # An older Python, or one that has only itself.
+    sys.exit(f"up: {sys.executable} lacks what it takes ({error}); run `make up`, or .venv/bin/python cmd/up.py")
 
 EPILOG = """\
 The first start makes the data folder with fresh databases and secrets; the next ones find them again. What runs and
@@ -20,8 +25,8 @@ Servers of your own are used, and not started, where the environment names them:
   DELINKCIOUS_POSTGRES_URL  postgresql://user:password@host:5432/postgres, of a role that may create roles and databases
   DELINKCIOUS_NATS_URL      nats://user:password@host:4222, of a user who may do anything with JetStream
   DELINKCIOUS_REDIS_URL     redis://user:password@host:6379
-MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED and LINK_CHECKER_CONTACT are passed
-on to the services. NO_COLOR is heeded.
+MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED, LINK_CHECKER_CONTACT and
+LINK_CHECKER_CONFINED (true: nothing but the demo site is looked at) are passed on. NO_COLOR is heeded.
 
 Ctrl-C stops everything in good order; a second one kills what is left.
 """

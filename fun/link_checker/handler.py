@@ -48,7 +48,9 @@ def prepare(context: Any, settings: LinkCheckFunctionSettings) -> None:  # noqa:
     context.user_data.caller_auth = CallerAuth(
         settings.service_name, accepts, SystemClock(), enabled=settings.mutual_auth
     )
-    context.user_data.checker = LinkChecker(allowed=settings.allowed, contact=settings.contact)
+    context.user_data.checker = LinkChecker(
+        allowed=settings.allowed, confined=settings.confined, contact=settings.contact
+    )
 
 
 async def handler(context: Any, event: Any) -> Any:  # noqa: ANN401  # as above

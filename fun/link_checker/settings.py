@@ -24,5 +24,7 @@ class LinkCheckFunctionSettings(ServiceSettings):
     allowed: Annotated[frozenset[HostPort], NoDecode, BeforeValidator(_read_allowed)] = Field(
         default=frozenset(), validation_alias="LINK_CHECKER_ALLOWED"
     )
+    #: Nothing but those is looked at, and no name is looked up: for machines that must not reach the web.
+    confined: bool = Field(default=False, validation_alias="LINK_CHECKER_CONFINED")
     #: A URL or an address, sent with each check, where the owner of a site finds out who we are.
     contact: str = Field(default="", max_length=200, pattern=r"^[!-'*-:<-~]*$", validation_alias="LINK_CHECKER_CONTACT")

@@ -168,8 +168,8 @@ class Consumer:
                 return False
             return True
         now = self._clock.now()
+        self._done.inc(len(run))
         for delivery, message in zip(run, messages, strict=True):
-            self._done.inc()
             self._age.observe(max(0.0, (now - message.time).total_seconds()))
             with contextlib.suppress(Unavailable):
                 await delivery.ack()

@@ -1,15 +1,19 @@
-"""Events that could not be worked on: kept with the reason, for somebody to look at and to send again."""
+"""Events that could not be worked on, with the reason in their headers."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from pkg.events.bus import Delivery
 from pkg.events.messages import DEAD_LETTERS, DEDUPLICATION_HEADER, Message
 from pkg.object_model.clock import SystemClock
 
-REASON_HEADER: Final = "Delinkcious-Dead-Letter-Reason"
-SUBJECT_HEADER: Final = "Delinkcious-Dead-Letter-Subject"
-CONSUMER_HEADER: Final = "Delinkcious-Dead-Letter-Consumer"
-ATTEMPTS_HEADER: Final = "Delinkcious-Dead-Letter-Attempts"
+HEADER_PREFIX: Final = "Delinkcious-Dead-Letter-"
+REASON_HEADER: Final = f"{HEADER_PREFIX}Reason"
+SUBJECT_HEADER: Final = f"{HEADER_PREFIX}Subject"
+CONSUMER_HEADER: Final = f"{HEADER_PREFIX}Consumer"
+ATTEMPTS_HEADER: Final = f"{HEADER_PREFIX}Attempts"
 
 _MAX_REASON: Final = 500
 
@@ -17,9 +21,8 @@ _MAX_REASON: Final = 500
 def dead_letter(delivery: Delivery, consumer: str, reason: str) -> Message:
     """The message as it came, with why, where and for whom it failed in its headers."""
     original = dict(delivery.headers)
-    event_id = original.get("ce-id", "")
     return Message(
-        id=event_id,
+        id=original.get("ce-id", ""),
         source=original.get("ce-source", ""),
         type=original.get("ce-type", ""),
         subject=f"{DEAD_LETTERS}.{consumer}",
@@ -35,3 +38,38 @@ def dead_letter(delivery: Delivery, consumer: str, reason: str) -> Message:
             ATTEMPTS_HEADER: str(delivery.attempt),
         },
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    id: int
+    #: When it was kept.
+    time: datetime
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def consumer(self) -> str:
+        return self.headers.get(CONSUMER_HEADER, "")
+
+    @property
+    def subject(self) -> str:
+        """Where it was before."""
+        return self.headers.get(SUBJECT_HEADER, "")
+
+    @property
+    def reason(self) -> str:
+        return self.headers.get(REASON_HEADER, "")
+
+    @property
+    def attempts(self) -> int:
+        text = self.headers.get(ATTEMPTS_HEADER, "")
+        return int(text) if text.isdecimal() else 0
+
+    @property
+    def type(self) -> str:
+        return self.headers.get("ce-type", "")
+
+    @property
+    def event_id(self) -> str:
+        return self.headers.get("ce-id", "")

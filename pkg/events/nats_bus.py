@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 from pkg.events.bus import ConsumerSpec, Delivery
 from pkg.events.messages import STREAM, Message, read_message
 from pkg.events.settings import EventSettings, NatsAddress
-from pkg.object_model.errors import TooLarge, Unavailable
+from pkg.object_model.errors import NotFound, TooLarge, Unavailable
 from pkg.runtime.json import decode, encode
 from pkg.runtime.logs import get_logger
 
@@ -47,12 +47,16 @@ _ROOM_FOR_HEADERS: Final = 4_096
 _API: Final = "$JS.API"
 _ACK: Final = b"+ACK"
 _RETRY: Final = b"-NAK"
+#: Where an answer goes: $JS.ACK.<stream>.<consumer>.<deliveries>.<place in stream>.<in consumer>.<time>.<behind>.
+#: Servers with a domain put two words before the stream, and may put more at the end.
+_WORDS_OF_ACK: Final = 9
 _IN_PROGRESS: Final = b"+WPI"
 #: What the server ends a pull request with when it has, or gets, no more.
 _END_OF_PULL: Final = frozenset({"404", "408"})
 _NO_RESPONDERS: Final = "503"
-#: What NATS calls too large a message, beside what the client finds out by itself.
+#: Numbers of JetStream's errors: larger than the stream takes, and no message with this number.
 _MESSAGE_TOO_LARGE: Final = 10054
+_NO_MESSAGE: Final = 10037
 
 _log = get_logger(__name__)
 
@@ -118,6 +122,7 @@ class NatsBus:
 
         Raises:
             Unavailable: NATS is away or refuses, or there is no such thing (``events_not_provisioned``).
+            NotFound: the stream has no such message.
         """
         return await self.connection().ask(f"{_API}.{subject}", encode(request) if request else b"")
 
@@ -148,7 +153,7 @@ class NatsBus:
                 _log.info("connected to NATS", host=self._address.host, port=self._address.port)
                 await connection.closed.wait()
                 _log.warning("the connection to NATS is lost")
-            except (OSError, ValueError, TimeoutError, nats.errors.Error) as fault:
+            except Exception as fault:  # noqa: BLE001  # whatever it is, a bus that stays away helps nobody
                 self._fault = str(connection.fault or fault)
                 if not told:
                     told = True
@@ -194,10 +199,12 @@ class NatsDelivery:
         self.subject: str = message.subject
         self.headers: Mapping[str, str] = message.headers or {}
         self.body: bytes = message.data
-        about = message.metadata
-        self.sequence: int = about.sequence.stream
-        self.attempt: int = about.num_delivered
-        self.behind: int = about.num_pending
+        # Not the client's own reading of it, which makes a time and three objects of each.
+        words = message.reply.split(".")
+        numbers = words[4:] if len(words) == _WORDS_OF_ACK else words[6:]
+        self.attempt = int(numbers[0])
+        self.sequence = int(numbers[1])
+        self.behind = int(numbers[4])
 
     @property
     def message(self) -> Message:
@@ -271,13 +278,13 @@ class _Connection:
             TooLarge: one is larger than the server takes.
         """
         with self._replies() as (word, replies):
-            sent, inbox = 0, f"{self._inbox}.{word}"
-            for message in messages:
-                if len(message.body) + _ROOM_FOR_HEADERS > self._client.max_payload:
-                    raise _too_large(message)
-                with _bus_errors():
+            sent, inbox, most = 0, f"{self._inbox}.{word}", self._client.max_payload - _ROOM_FOR_HEADERS
+            with _bus_errors():
+                for message in messages:
+                    if len(message.body) > most:
+                        raise _too_large(message)
                     await self._client.publish(message.subject, message.body, reply=inbox, headers=message.headers())
-                sent += 1
+                    sent += 1
             with _reply_timeout():
                 async with asyncio.timeout(REPLY_TIMEOUT):
                     for _ in range(sent):
@@ -314,6 +321,8 @@ class _Connection:
         return found
 
     async def _next_of_pull(self, replies: "asyncio.Queue[Msg | None]", patience: float | None) -> Msg | None:
+        if not replies.empty():
+            return _present(replies.get_nowait())
         try:
             async with asyncio.timeout(patience):
                 return await self._reply(replies)
@@ -340,10 +349,7 @@ class _Connection:
                     await subscription.unsubscribe()
 
     async def _reply(self, replies: "asyncio.Queue[Msg | None]") -> Msg:
-        message = await replies.get()
-        if message is None:
-            raise _away()
-        return message
+        return _present(await replies.get())
 
     @contextmanager
     def _replies(self) -> "Iterator[tuple[str, asyncio.Queue[Msg | None]]]":
@@ -372,6 +378,12 @@ class _Connection:
             replies.put_nowait(None)
 
 
+def _present(message: Msg | None) -> Msg:
+    if message is None:
+        raise _away()
+    return message
+
+
 def _read_reply(message: Msg) -> Any:  # noqa: ANN401  # JSON of any shape
     if _status(message) == _NO_RESPONDERS:
         raise _not_provisioned()
@@ -381,6 +393,8 @@ def _read_reply(message: Msg) -> Any:  # noqa: ANN401  # JSON of any shape
     error = answer["error"]
     if error.get("err_code") == _MESSAGE_TOO_LARGE:
         raise TooLarge("an event is larger than its stream takes", code="event_too_large")
+    if error.get("err_code") == _NO_MESSAGE:
+        raise NotFound("there is no such message in the stream", code="no_such_message")
     if error.get("code") == 404:
         raise _not_provisioned()
     raise Unavailable(f"NATS refuses: {error.get('description')}", code="bus_refuses", retry_after=1)

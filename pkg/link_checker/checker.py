@@ -17,6 +17,7 @@ from yarl import URL
 from pkg.link_checker.address_guard import AddressInfo, HostPort, open_guarded_socket
 from pkg.link_checker.host_slots import HostSlots
 from pkg.link_checker.judgement import (
+    ADDRESS_NOT_ALLOWED,
     BAD_REDIRECT,
     TIMED_OUT,
     TOO_MANY_REDIRECTS,
@@ -55,6 +56,7 @@ class LinkChecker(interfaces.LinkChecker):
         self,
         *,
         allowed: Collection[HostPort] = (),
+        confined: bool = False,
         contact: str = "",
         lookup: Lookup = look_up,
         open_socket: Callable[[AddressInfo], socket.socket] = open_guarded_socket,
@@ -63,8 +65,12 @@ class LinkChecker(interfaces.LinkChecker):
         max_checks: int = MAX_CHECKS,
         max_per_host: int = MAX_PER_HOST,
     ) -> None:
-        """``allowed``: places to which the guard does not apply. ``contact``: where a site's owner finds us."""
+        """``allowed``: places to which the guard does not apply. ``confined``: nothing else is looked at.
+
+        ``contact``: where a site's owner finds us.
+        """
         self._allowed = frozenset(allowed)
+        self._confined = confined
         self._headers = {"User-Agent": _USER_AGENT.format(f"; +{contact}" if contact else ""), "Accept": "*/*"}
         self._lookup = lookup
         self._open_socket = open_socket
@@ -104,6 +110,8 @@ class LinkChecker(interfaces.LinkChecker):
     async def _follow(self, url: URL) -> Verdict:
         try:
             for _ in range(MAX_REDIRECTS + 1):
+                if self._confined and not self._is_allowed(url):
+                    return ADDRESS_NOT_ALLOWED
                 answer = await self._ask(url)
                 if answer.status not in _REDIRECTS or not answer.location:
                     return judge_status(answer.status)
@@ -150,8 +158,10 @@ class LinkChecker(interfaces.LinkChecker):
                 ),
                 allowed=_open_session(aiohttp.TCPConnector(use_dns_cache=False, force_close=True, limit=0)),
             )
-        is_allowed = (url.host, url.port) in self._allowed
-        return self._sessions.allowed if is_allowed else self._sessions.guarded
+        return self._sessions.allowed if self._is_allowed(url) else self._sessions.guarded
+
+    def _is_allowed(self, url: URL) -> bool:
+        return (url.host, url.port) in self._allowed
 
 
 class _Answer(NamedTuple):

@@ -157,13 +157,16 @@ def make_report(import_id: int, plan: ImportPlan, outcomes: Sequence[ImportOutco
     counts = dict.fromkeys(ImportAction, 0)
     told: list[ImportRow] = []
     unchanged: list[ImportRow] = []
+    worth_telling = 0
     for number, row in enumerate(plan.rows):
         action, reason = _judge(plan, outcomes, number, row)
         counts[action] += 1
-        if action is ImportAction.UNCHANGED:
-            unchanged.append(ImportRow(line=row.line, url=row.url, action=action, reason=reason))
-        elif action is not ImportAction.IMPORTED or reason:
-            told.append(ImportRow(line=row.line, url=row.url, action=action, reason=reason))
+        if action is ImportAction.IMPORTED and not reason:
+            continue
+        worth_telling += 1
+        rows = unchanged if action is ImportAction.UNCHANGED else told
+        if len(rows) < MAX_IMPORT_ROWS_LISTED:
+            rows.append(ImportRow(line=row.line, url=row.url, action=action, reason=reason))
     # What needs a person's attention first; of what is as it was, as many as there is room for.
     listed = (told + unchanged)[:MAX_IMPORT_ROWS_LISTED]
     listed.sort(key=lambda row: row.line)
@@ -175,7 +178,7 @@ def make_report(import_id: int, plan: ImportPlan, outcomes: Sequence[ImportOutco
         unchanged=counts[ImportAction.UNCHANGED],
         skipped=counts[ImportAction.SKIPPED],
         rows=listed,
-        rows_truncated=len(told) + len(unchanged) > MAX_IMPORT_ROWS_LISTED,
+        rows_truncated=worth_telling > MAX_IMPORT_ROWS_LISTED,
     )
 
 

@@ -79,6 +79,10 @@ ANSWER_LIFETIME: Final = timedelta(hours=24)
 
 #: A link without a verdict is asked for again after so long.
 ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
+#: And then after twice as long each time, a day at most: of many pages nothing can ever be said.
+ASK_AGAIN_PAUSES: Final = tuple(
+    min(timedelta(days=1), ASK_AGAIN_AFTER * 2**times) - ASK_AGAIN_AFTER for times in range(1, 9)
+)
 #: Links that are asked for again in one transaction, and the transactions of one sweep.
 ASK_AGAIN_BATCH: Final = 500
 ASK_AGAIN_BATCHES: Final = 20
@@ -327,7 +331,8 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             if answer is None:
                 raise Unavailable("the same import runs already; try again", code="try_again", retry_after=1) from None
             return import_report_from_wire(json.loads(answer))
-        return make_report(import_id, plan, outcomes)
+        # Of a large file, too long a piece of work for a loop that serves others.
+        return await asyncio.to_thread(make_report, import_id, plan, outcomes)
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
@@ -418,7 +423,7 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
                 return None
             return self._tell(LinkEventType.ADDED, Actor(user_id, names[user_id]), link, now, bulk=True)
 
-        return await self._store.ask_again(waiting, now - ASK_AGAIN_AFTER, now, tell)
+        return await self._store.ask_again(waiting, now - ASK_AGAIN_AFTER, now, tell, ASK_AGAIN_PAUSES)
 
 
 def _check_owner(actor: Actor | None, username: str) -> Actor:

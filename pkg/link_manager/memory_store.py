@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pkg.link_manager.store import (
     AnsweredBeforeError,
@@ -39,8 +39,9 @@ class _Shelf:
     #: Of deleted links as well.
     versions: dict[bytes, int] = field(default_factory=dict)
     checked: dict[bytes, datetime] = field(default_factory=dict)
-    #: When a check was asked for.
+    #: From when on the wait for a check counts, and how often it was asked for again.
     asked: dict[bytes, datetime] = field(default_factory=dict)
+    times_asked: dict[bytes, int] = field(default_factory=dict)
     #: By key of the tag, as first written.
     tags: dict[str, str] = field(default_factory=dict)
     answers: dict[bytes, tuple[bytes, datetime, str]] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class _Shelf:
     def remove(self, url_key: bytes) -> None:
         self.versions[url_key] = self.links.pop(url_key).version + 1
         self.asked.pop(url_key)
+        self.times_asked.pop(url_key, None)
         self.checked.pop(url_key, None)
         self.forget_unused_tags()
 
@@ -215,6 +217,7 @@ class MemoryLinkStore(LinkStore):
         asked_before: datetime,
         now: datetime,
         tell: Callable[[int, Link], LinkEvent | None],
+        pauses: Sequence[timedelta] = (timedelta(0),),
     ) -> int:
         told: list[LinkEvent] = []
         wanted = set(waiting)
@@ -222,7 +225,9 @@ class MemoryLinkStore(LinkStore):
             shelf = self._shelves[user_id]
             for url_key, link in shelf.waiting(asked_before):
                 if (user_id, link.id) in wanted:
-                    shelf.asked[url_key] = now
+                    times = shelf.times_asked.get(url_key, 0)
+                    shelf.asked[url_key] = now + pauses[min(times, len(pauses) - 1)]
+                    shelf.times_asked[url_key] = times + 1
                     if event := tell(user_id, link):
                         told.append(event)
         self.events += told

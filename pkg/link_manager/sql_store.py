@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import batched
 from typing import Any, Final, NamedTuple
@@ -199,7 +199,9 @@ WITH free AS (
     WHERE status = 0 AND check_asked_at < $3
     FOR UPDATE OF links SKIP LOCKED
 )
-UPDATE links SET check_asked_at = $4 FROM free
+UPDATE links SET checks_asked_again = checks_asked_again + 1,
+    check_asked_at = $4::timestamptz + ($5::interval[])[least(checks_asked_again + 1, cardinality($5))]
+FROM free
 WHERE links.user_id = free.user_id AND links.id = free.id
 RETURNING links.user_id, {", ".join(f"links.{name}" for name in _NAMES)}"""
 
@@ -369,12 +371,13 @@ class SqlLinkStore(LinkStore):
         asked_before: datetime,
         now: datetime,
         tell: Callable[[int, Link], LinkEvent | None],
+        pauses: Sequence[timedelta] = (timedelta(0),),
     ) -> int:
         if not waiting:
             return 0
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                rows = await connection.fetch(_ASK_AGAIN, *_columns(waiting), asked_before, now)
+                rows = await connection.fetch(_ASK_AGAIN, *_columns(waiting), asked_before, now, list(pauses))
                 told = [event for row in rows if (event := tell(row["user_id"], _read_link(row)))]
                 await insert_events(connection, told)
         return len(told)

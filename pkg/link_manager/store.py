@@ -6,7 +6,7 @@ What is told of a change, the manager says as well; a store keeps it together wi
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -185,8 +185,12 @@ class LinkStore(Protocol):
         asked_before: datetime,
         now: datetime,
         tell: Callable[[int, Link], LinkEvent | None],
+        pauses: Sequence[timedelta] = (timedelta(0),),
     ) -> int:
         """Notes, for those that wait still, that a check was asked ``now``, and tells it; how many events.
+
+        The wait counts from a pause after that: the first one for what is asked for again for the first time, and so
+        on; the last for all that comes later.
 
         ``tell`` gets the user's id and the link; where it gives None, the time is noted and nothing told.
         """

@@ -127,18 +127,18 @@ def _given(
     ``nobody`` is what such a server calls everybody, if it takes no other name.
     """
     parts = urlsplit(url)
-    if parts.username is not None and not (parts.username and parts.password):
+    user = unquote(parts.username or "") or nobody
+    if parts.username is not None and not (user and parts.password):
         raise StartError(
             f"{variable} names a user without a password, or none; write it as {parts.scheme}://user:password@host"
         )
     write_private(password_file, unquote(parts.password or secrets.token_urlsafe(32)))
-    user = unquote(parts.username or "")
 
     def login(service: str) -> Login:
         host, port = parts.hostname or "", parts.port or usual_port
-        return Login(host, port, user or nobody or service, password_file, tls=parts.scheme in _ENCRYPTED)
+        return Login(host, port, user or service, password_file, tls=parts.scheme in _ENCRYPTED)
 
-    if not user:
+    if parts.username is None:
         return login, {"url": url}
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     return login, {"url": bare, "user": user, "password_file": str(password_file)}

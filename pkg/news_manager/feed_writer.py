@@ -5,13 +5,15 @@ is newer. The followers of an author are asked for after the event was heard, so
 followed before it happened.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import batched
 from typing import Final, Protocol
 
 from pkg.news_manager.entry_ids import make_entry_id
-from pkg.news_manager.store import LIFETIME, Entry, FollowOrder, NewsStore
+from pkg.news_manager.store import LIFETIME, Change, Entry, FollowOrder, LinkEnd, NewsStore
 from pkg.object_model.clock import Clock
 from pkg.object_model.errors import NotFound, PermissionDenied
 from pkg.object_model.events import Event, FollowEvent, LinkEvent, LinkEventType
@@ -30,6 +32,8 @@ from pkg.object_model.types import (
 BACKFILLED_LINKS: Final = 20
 #: Followers that are asked for at once.
 FOLLOWERS_AT_ONCE: Final = 10_000
+#: Authors whose followers are told at once.
+AUTHORS_AT_ONCE: Final = 8
 #: An entry tells of a link and is not the link: what is longer is cut, so that feeds stay small whatever is saved.
 MAX_DESCRIPTION_SHOWN: Final = 1_000
 #: Characters, of all tags of an entry together.
@@ -54,12 +58,20 @@ class LinkSource(Protocol):
 class _News:
     """What one author's followers are to be told."""
 
-    entry_ids: list[int] = field(default_factory=list)
+    # A set: a run may have an event twice.
+    entry_ids: set[int] = field(default_factory=set)
     replaced: list[int] = field(default_factory=list)
 
-    def end(self, entry_id: int | None) -> None:
-        if entry_id in self.entry_ids:
-            self.entry_ids.remove(entry_id)
+    def note(self, change: Entry | LinkEnd, became: Change) -> None:
+        if became.ended is not None:
+            self.entry_ids.discard(became.ended)
+        if isinstance(change, LinkEnd):
+            # Nobody has to be told: an entry that ends is gone from every feed.
+            return
+        if became.ended is not None:
+            self.replaced.append(became.ended)
+        if became.current:
+            self.entry_ids.add(change.id)
 
 
 class FeedWriter:
@@ -79,16 +91,19 @@ class FeedWriter:
         self._lifetime = lifetime
 
     async def handle(self, events: Iterable[Event]) -> None:
-        """Works on a run of events, in their order. After a failure it may be given the same ones again.
+        """Works on a run of events, those of links and those of follows each in their order. After a failure it may be
+        given the same ones again.
 
         Raises:
             Unavailable: the store, or a service that has to be asked, is away.
         """
-        news: dict[int, _News] = {}
+        changes: list[Entry | LinkEnd] = []
         for event in events:
             match event:
                 case LinkEvent():
-                    await self._on_link_event(event, news.setdefault(event.user_id, _News()))
+                    change = self._change_of(event)
+                    if change is not None:
+                        changes.append(change)
                 case FollowEvent(following=True):
                     await self._on_followed(event)
                 case FollowEvent():
@@ -96,42 +111,31 @@ class FeedWriter:
                 case _:
                     # A verdict of the link checker is no news.
                     pass
-        # Once for all that an author did in this run: asking for followers, and going through them, is what costs.
-        for author_id, told in news.items():
-            await self._tell_followers(author_id, told)
+        if changes:
+            await self._change_entries(changes)
 
     # --- links --------------------------------------------------------------------------------------------------------
 
-    async def _on_link_event(self, event: LinkEvent, news: _News) -> None:
+    def _change_of(self, event: LinkEvent) -> Entry | LinkEnd | None:
         if event.bulk or event.timestamp < self._clock.now() - self._lifetime:
-            return
+            return None
         if event.type is LinkEventType.IMPORTED:
-            await self._on_links_imported(event, news)
-        elif event.type is LinkEventType.DELETED or event.visibility is Visibility.PRIVATE:
-            await self._on_link_deleted(event, news)
-        else:
-            await self._on_link_saved(event, news)
+            return _entry_of_event(event) if event.count and event.visibility is not Visibility.PRIVATE else None
+        if event.type is LinkEventType.DELETED or event.visibility is Visibility.PRIVATE:
+            return LinkEnd(author_id=event.user_id, link_id=event.link_id, version=event.version)
+        # Added or updated: the link's one entry, whether or not it had one.
+        return _entry_of_event(event)
 
-    async def _on_link_saved(self, event: LinkEvent, news: _News) -> None:
-        """Added or updated: the link's one entry, whether or not it had one."""
-        entry = _entry_of_event(event)
-        saved = await self._store.save_entry(entry)
-        if not saved.current:
-            return
-        if saved.replaced is not None:
-            news.end(saved.replaced)
-            news.replaced.append(saved.replaced)
-        news.entry_ids.append(entry.id)
-
-    async def _on_link_deleted(self, event: LinkEvent, news: _News) -> None:
-        """Deleted, or private from now on. Nobody has to be told: an entry that ends is gone from every feed."""
-        news.end(await self._store.remove_entry(event.user_id, event.link_id, event.version))
-
-    async def _on_links_imported(self, event: LinkEvent, news: _News) -> None:
-        if event.count and event.visibility is not Visibility.PRIVATE:
-            entry = _entry_of_event(event)
-            await self._store.add_entry(entry)
-            news.entry_ids.append(entry.id)
+    async def _change_entries(self, changes: Sequence[Entry | LinkEnd]) -> None:
+        news: dict[int, _News] = {}
+        for change, became in zip(changes, await self._store.change_entries(changes), strict=True):
+            news.setdefault(change.author_id, _News()).note(change, became)
+        # Once for all that an author did in this run: asking for followers, and going through them, is what costs.
+        for some in batched(news.items(), AUTHORS_AT_ONCE):
+            outcomes = await asyncio.gather(*(self._tell_followers(*told) for told in some), return_exceptions=True)
+            for fault in outcomes:
+                if fault is not None:
+                    raise fault
 
     async def _tell_followers(self, author_id: int, news: _News) -> None:
         if not news.entry_ids:

@@ -1,23 +1,24 @@
 """News in the memory of one process. Nothing here waits, so each method is one step for everybody else."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pkg.news_manager.store import (
     FOLLOW_MEMORY,
     LEAVING,
     LIFETIME,
     MAX_FEED_LENGTH,
+    Change,
     Entry,
     EntryJson,
     FollowOrder,
+    LinkEnd,
     NewsStore,
-    Saved,
 )
 from pkg.object_model.clock import Clock
-from pkg.object_model.wire import news_event_to_wire
-from pkg.runtime.json import encode
+from pkg.object_model.wire import Wire, news_event_to_wire
 
 
 @dataclass(slots=True)
@@ -71,30 +72,8 @@ class MemoryNewsStore(NewsStore):
         self._follows: _Expiring[tuple[int, int], FollowOrder] = _Expiring(clock)
         self._left: _Expiring[tuple[int, int], bool] = _Expiring(clock)
 
-    async def save_entry(self, entry: Entry) -> Saved:
-        link = entry.author_id, entry.link_id
-        rank = 2 * entry.event.version
-        known = self._links.get(link)
-        if known is not None and known.rank >= rank:
-            return Saved(known.entry_id == entry.id, None)
-        self._put(entry, rank)
-        if known is None or known.entry_id is None or known.entry_id == entry.id:
-            return Saved(True, None)
-        self._entries.pop(known.entry_id)
-        return Saved(True, known.entry_id)
-
-    async def add_entry(self, entry: Entry) -> None:
-        self._entries.put(entry.id, entry, self._lifetime)
-
-    async def remove_entry(self, author_id: int, link_id: int, version: int) -> int | None:
-        known = self._links.get((author_id, link_id))
-        if known is not None and known.rank > 2 * version:
-            return None
-        self._links.put((author_id, link_id), _LinkEntry(2 * version, None), self._lifetime)
-        if known is None or known.entry_id is None:
-            return None
-        self._entries.pop(known.entry_id)
-        return known.entry_id
+    async def change_entries(self, changes: Sequence[Entry | LinkEnd]) -> list[Change]:
+        return [self._end(change) if isinstance(change, LinkEnd) else self._save(change) for change in changes]
 
     async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int]:
         found = []
@@ -108,7 +87,7 @@ class MemoryNewsStore(NewsStore):
         return found
 
     async def push(
-        self, author_id: int, entry_ids: Sequence[int], replaced: Sequence[int], follower_ids: Sequence[int]
+        self, author_id: int, entry_ids: Collection[int], replaced: Sequence[int], follower_ids: Sequence[int]
     ) -> None:
         for follower_id in follower_ids:
             if not self._left.get((follower_id, author_id)):
@@ -144,13 +123,47 @@ class MemoryNewsStore(NewsStore):
 
     async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
         entries = await self.read_feed(reader_id, after, limit)
-        return [EntryJson(entry.id, encode(news_event_to_wire(entry.event))) for entry in entries]
+        return [EntryJson(entry.id, _encode(news_event_to_wire(entry.event))) for entry in entries]
+
+    def _save(self, entry: Entry) -> Change:
+        if not entry.link_id:
+            self._entries.put(entry.id, entry, self._lifetime)
+            return Change(True, None)
+        rank = 2 * entry.event.version
+        known = self._links.get((entry.author_id, entry.link_id))
+        if known is not None and known.rank >= rank:
+            return Change(known.entry_id == entry.id, None)
+        self._put(entry, rank)
+        if known is None or known.entry_id is None or known.entry_id == entry.id:
+            return Change(True, None)
+        self._entries.pop(known.entry_id)
+        return Change(True, known.entry_id)
+
+    def _end(self, end: LinkEnd) -> Change:
+        link = end.author_id, end.link_id
+        known = self._links.get(link)
+        if known is not None and known.rank > 2 * end.version:
+            return Change(False, None)
+        self._links.put(link, _LinkEntry(2 * end.version, None), self._lifetime)
+        if known is None or known.entry_id is None:
+            return Change(True, None)
+        self._entries.pop(known.entry_id)
+        return Change(True, known.entry_id)
 
     def _put(self, entry: Entry, rank: int) -> None:
         self._links.put((entry.author_id, entry.link_id), _LinkEntry(rank, entry.id), self._lifetime)
         self._entries.put(entry.id, entry, self._lifetime)
 
-    def _change(self, reader_id: int, *, add: Sequence[int], remove: Sequence[int] = ()) -> None:
+    def _change(self, reader_id: int, *, add: Collection[int], remove: Sequence[int] = ()) -> None:
         feed = self._feeds.get(reader_id) or _Feed()
         feed.ids = sorted({*feed.ids, *add}.difference(remove), reverse=True)[: self._max_length]
         self._feeds.put(reader_id, feed, self._lifetime)
+
+
+def _encode(wire: Wire) -> bytes:
+    """As ``pkg.runtime.json`` does, which is not for a store of the manager's own package."""
+    return json.dumps(wire, ensure_ascii=False, separators=(",", ":"), default=_time).encode()
+
+
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"

@@ -14,7 +14,7 @@ Keys of one command or script share the tag in braces, and so a slot: the store 
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,11 +33,12 @@ from pkg.news_manager.store import (
     LEAVING,
     LIFETIME,
     MAX_FEED_LENGTH,
+    Change,
     Entry,
     EntryJson,
     FollowOrder,
+    LinkEnd,
     NewsStore,
-    Saved,
 )
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.wire import news_event_from_wire, news_event_to_wire
@@ -45,6 +46,8 @@ from pkg.runtime.json import decode, encode
 
 #: Feeds that one script changes: while it runs, nobody else is served.
 FEEDS_AT_ONCE: Final = 500
+#: Entries that one script changes, likewise.
+CHANGES_AT_ONCE: Final = 100
 
 _MAX_CONNECTIONS: Final = 32
 #: Seconds: for all that one call asks, for a connection, for a free one of the pool.
@@ -77,30 +80,34 @@ local function read_link(key)
 end
 """
 
-#: link, new entry; rank, id, entry, lifetime, prefix of entries -> current?, id of the entry that ended
-_SAVE: Final = _Script(
+#: link...; lifetime, prefix of entries, (rank, id, entry)... -> (holds?, id of the entry that ended)...
+#: Without an id it is the link's end; without a rank the entry is about many links.
+_CHANGE: Final = _Script(
     _LINK,
     """
-local rank, id = read_link(KEYS[1])
-if rank >= tonumber(ARGV[1]) then
-    return {id == ARGV[2] and 1 or 0, ''}
+local lifetime, prefix, told = ARGV[1], ARGV[2], {}
+for i, key in ipairs(KEYS) do
+    local rank, id, entry = ARGV[3 * i], ARGV[3 * i + 1], ARGV[3 * i + 2]
+    local holds, ended = true, ''
+    if rank == '' then
+        redis.call('SET', prefix .. id, entry, 'PX', lifetime)
+    else
+        local known_rank, known_id = read_link(key)
+        if id == '' then
+            holds = known_rank <= tonumber(rank)
+        elseif known_rank >= tonumber(rank) then
+            holds = known_id == id
+        end
+        if holds and known_id ~= id then ended = known_id end
+        if known_rank < tonumber(rank) or (holds and id == '') then
+            redis.call('SET', key, rank .. ':' .. id, 'PX', lifetime)
+            if ended ~= '' then redis.call('DEL', prefix .. ended) end
+            if id ~= '' then redis.call('SET', prefix .. id, entry, 'PX', lifetime) end
+        end
+    end
+    told[2 * i - 1], told[2 * i] = holds and 1 or 0, ended
 end
-redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[4])
-if id ~= '' then redis.call('DEL', ARGV[5] .. id) end
-redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
-return {1, id == ARGV[2] and '' or id}
-""",
-)
-
-#: link; rank, lifetime, prefix of entries -> id of the entry that ended
-_REMOVE: Final = _Script(
-    _LINK,
-    """
-local rank, id = read_link(KEYS[1])
-if rank > tonumber(ARGV[1]) then return '' end
-redis.call('SET', KEYS[1], ARGV[1] .. ':', 'PX', ARGV[2])
-if id ~= '' then redis.call('DEL', ARGV[3] .. id) end
-return id
+return told
 """,
 )
 
@@ -297,23 +304,28 @@ class RedisNewsStore(NewsStore):
 
     # --- entries ------------------------------------------------------------------------------------------------------
 
-    async def save_entry(self, entry: Entry) -> Saved:
-        group = group_of_user(entry.author_id)
-        current, replaced = await self._run(
-            _SAVE,
-            (_link_key(entry.author_id, entry.link_id), _entry_key(entry.id)),
-            (2 * entry.event.version, entry.id, _write_entry(entry), self._lifetime, _entry_prefix(group)),
-        )
-        return Saved(current == 1, int(replaced) if replaced else None)
+    async def change_entries(self, changes: Sequence[Entry | LinkEnd]) -> list[Change]:
+        by_group: defaultdict[int, list[int]] = defaultdict(list)
+        for place, change in enumerate(changes):
+            by_group[group_of_user(change.author_id)].append(place)
+        batches = [(group, some) for group, places in by_group.items() for some in batched(places, CHANGES_AT_ONCE)]
+        calls = [self._change_call(group, [changes[place] for place in places]) for group, places in batches]
+        told: dict[int, Change] = {}
+        for (_, places), reply in zip(batches, await self._run_all(_CHANGE, calls), strict=True):
+            for place, (holds, ended) in zip(places, batched(reply, 2), strict=True):
+                told[place] = Change(holds == 1, int(ended) if ended else None)
+        return [told[place] for place in range(len(changes))]
 
-    async def add_entry(self, entry: Entry) -> None:
-        async with store_errors():
-            await self._redis.set(_entry_key(entry.id), _write_entry(entry), px=self._lifetime)
-
-    async def remove_entry(self, author_id: int, link_id: int, version: int) -> int | None:
-        prefix = _entry_prefix(group_of_user(author_id))
-        ended = await self._run(_REMOVE, (_link_key(author_id, link_id),), (2 * version, self._lifetime, prefix))
-        return int(ended) if ended else None
+    def _change_call(self, group: int, changes: Sequence[Entry | LinkEnd]) -> Call:
+        keys = [_link_key(change.author_id, change.link_id) for change in changes]
+        arguments: list[Any] = [self._lifetime, _entry_prefix(group)]
+        for change in changes:
+            if isinstance(change, LinkEnd):
+                arguments += [2 * change.version, "", ""]
+            else:
+                rank = 2 * change.event.version if change.link_id else ""
+                arguments += [rank, change.id, _write_entry(change)]
+        return keys, arguments
 
     async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int]:
         if not entries:
@@ -327,7 +339,7 @@ class RedisNewsStore(NewsStore):
     # --- feeds --------------------------------------------------------------------------------------------------------
 
     async def push(
-        self, author_id: int, entry_ids: Sequence[int], replaced: Sequence[int], follower_ids: Sequence[int]
+        self, author_id: int, entry_ids: Collection[int], replaced: Sequence[int], follower_ids: Sequence[int]
     ) -> None:
         newest_first = sorted(entry_ids, reverse=True)
         arguments = (self._max_length, self._lifetime, len(newest_first), *newest_first, *replaced)
@@ -339,8 +351,7 @@ class RedisNewsStore(NewsStore):
             for group, members in by_group.items()
             for some in batched(members, FEEDS_AT_ONCE)
         ]
-        if calls:
-            await self._run_all(_PUSH, calls)
+        await self._run_all(_PUSH, calls)
 
     async def set_following(self, follower_id: int, author_id: int, order: FollowOrder, following: bool) -> bool:
         newest = await self._run(
@@ -433,17 +444,21 @@ class RedisNewsStore(NewsStore):
             except NoScriptError:
                 return await self._ask("EVAL", script.source, len(keys), *keys, *arguments)
 
-    async def _run_all(self, script: _Script, calls: Sequence[Call]) -> None:
+    async def _run_all(self, script: _Script, calls: Sequence[Call]) -> list[Any]:
+        """In their order; the reply of each."""
+        if not calls:
+            return []
         async with store_errors():
             pipeline = self._redis.pipeline(transaction=False)
             try:
                 for keys, arguments in calls:
                     pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
-                await pipeline.execute()
+                return await pipeline.execute()
             except NoScriptError:
                 # Loading it first would leave a gap in which a restart forgets it again.
-                for keys, arguments in calls:
-                    await self._ask("EVAL", script.source, len(keys), *keys, *arguments)
+                return [
+                    await self._ask("EVAL", script.source, len(keys), *keys, *arguments) for keys, arguments in calls
+                ]
 
 
 class _Line:

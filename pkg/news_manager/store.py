@@ -4,7 +4,7 @@ A feed holds ids, an entry is kept once. So an entry that ends is gone from ever
 author: readers skip what is no more. Feeds and entries are bounded and end some time after their last change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol
@@ -41,11 +41,22 @@ class EntryJson(NamedTuple):
     content: bytes
 
 
-class Saved(NamedTuple):
-    #: Whether it is the link's entry now; otherwise a newer one, or the link's end, is known already.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkEnd:
+    """A link is gone, or private, as of a version."""
+
+    author_id: int
+    link_id: int
+    version: int
+
+
+class Change(NamedTuple):
+    """What became of an entry, or of a link's end."""
+
+    #: Whether it holds now; otherwise something newer is known already.
     current: bool
     #: The entry that ended for it.
-    replaced: int | None
+    ended: int | None
 
 
 class FollowOrder(NamedTuple):
@@ -64,14 +75,12 @@ class NewsStore(Protocol):
 
     # --- entries ------------------------------------------------------------------------------------------------------
 
-    async def save_entry(self, entry: Entry) -> Saved:
-        """Makes it the entry of its link, unless one of the same or of a newer version was that before."""
+    async def change_entries(self, changes: Sequence[Entry | LinkEnd]) -> list[Change]:
+        """In their order, and says what became of each.
 
-    async def add_entry(self, entry: Entry) -> None:
-        """One that is about no single link."""
-
-    async def remove_entry(self, author_id: int, link_id: int, version: int) -> int | None:
-        """Ends the link's entry as of ``version``, and keeps older ones away; gives the id that ended."""
+        An entry becomes the one of its link, unless one of the same or of a newer version was that before; one that is
+        about many links is kept beside all others. An end ends the link's entry, and keeps away what is not newer.
+        """
 
     async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int]:
         """Of one author's links: the id of the entry that each has, ``entries`` where it has none.
@@ -82,7 +91,7 @@ class NewsStore(Protocol):
     # --- feeds --------------------------------------------------------------------------------------------------------
 
     async def push(
-        self, author_id: int, entry_ids: Sequence[int], replaced: Sequence[int], follower_ids: Sequence[int]
+        self, author_id: int, entry_ids: Collection[int], replaced: Sequence[int], follower_ids: Sequence[int]
     ) -> None:
         """Puts entries into the feeds of followers, each in its place and once, and takes those out that they replace.
 

@@ -61,7 +61,8 @@ def running_stack(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Nothing else of ours: no test may use a server, or a limit, that happens to be named around it.
-            env={"PATH": os.environ["PATH"], **(environment or {})},
+            # Links of the tests lead into the real web, where no test may look.
+            env={"PATH": os.environ["PATH"], "LINK_CHECKER_CONFINED": "true", **(environment or {})},
         )
     try:
         deadline = time.monotonic() + START_DEADLINE

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,15 +111,9 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def eves_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("bad") / "data", users=["eve", "mallory"]) as stack:
-        yield stack
-
-
 @pytest.fixture
-async def eve(eves_stack: Stack) -> AsyncIterator[ApiClient]:
-    async with api_client(eves_stack.gateway, eves_stack.token("eve")) as client:
+async def eve(shared_stack: Stack) -> AsyncIterator[ApiClient]:
+    async with api_client(shared_stack.gateway, shared_stack.token("eve")) as client:
         yield client
 
 
@@ -146,10 +140,10 @@ async def test_bad_input_is_refused_in_words(eve: ApiClient, name: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Access-Token": "wrong"}, {"Authorization": "Bearer wrong"}])
-async def test_nobody_gets_nothing(eves_stack: Stack, headers: dict[str, str]) -> None:
+async def test_nobody_gets_nothing(shared_stack: Stack, headers: dict[str, str]) -> None:
     async with (
         aiohttp.ClientSession() as session,
-        session.get(eves_stack.gateway + "/v1/links", headers=headers) as response,
+        session.get(shared_stack.gateway + "/v1/links", headers=headers) as response,
     ):
         assert response.status == 401
         assert (await response.json())["code"] == ("invalid_token" if headers else "missing_token")

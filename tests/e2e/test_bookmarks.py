@@ -2,14 +2,14 @@
 
 import asyncio
 import html.parser
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.client import ApiClient, api_client
-from tests.e2e.stack import Stack, running_stack
+from tests.e2e.stack import Stack
 
 DATA = Path(__file__).parents[1] / "data"
 HTML = {"Content-Type": "text/html"}
@@ -42,27 +42,21 @@ def reference_rows(name: str) -> list[dict[str, str]]:
     return reader.rows
 
 
-@pytest.fixture(scope="module")
-def bookmarks_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("bookmarks") / "data", users=["alice", "bob", "carol"]) as stack:
-        yield stack
-
-
 @pytest.fixture
-async def alice(bookmarks_stack: Stack) -> AsyncIterator[ApiClient]:
-    async with api_client(bookmarks_stack.gateway, bookmarks_stack.token("alice")) as client:
+async def alice(shared_stack: Stack) -> AsyncIterator[ApiClient]:
+    async with api_client(shared_stack.gateway, shared_stack.token("alice")) as client:
         yield client
 
 
 @pytest.fixture
-async def bob(bookmarks_stack: Stack) -> AsyncIterator[ApiClient]:
-    async with api_client(bookmarks_stack.gateway, bookmarks_stack.token("bob")) as client:
+async def bob(shared_stack: Stack) -> AsyncIterator[ApiClient]:
+    async with api_client(shared_stack.gateway, shared_stack.token("bob")) as client:
         yield client
 
 
 @pytest.fixture
-async def carol(bookmarks_stack: Stack) -> AsyncIterator[ApiClient]:
-    async with api_client(bookmarks_stack.gateway, bookmarks_stack.token("carol")) as client:
+async def carol(shared_stack: Stack) -> AsyncIterator[ApiClient]:
+    async with api_client(shared_stack.gateway, shared_stack.token("carol")) as client:
         yield client
 
 

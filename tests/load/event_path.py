@@ -55,14 +55,16 @@ async def measure_events(stack: Stack, password: str, events: int, followers: in
 
 def _event(number: int, now: datetime) -> LinkEvent:
     author = number % _AUTHORS
+    event_id = int(now.timestamp() * 1000) * 2**20 + number
     return LinkEvent(
-        id=int(now.timestamp() * 1000) * 2**20 + number,
+        id=event_id,
         type=LinkEventType.ADDED,
         user_id=_FIRST_AUTHOR + author,
         username=f"author{author}",
         timestamp=now,
         url=f"https://example.com/{number}",
-        link_id=number + 1,
+        # New in each run: a version that is known already is no news, and would be measured as nothing.
+        link_id=event_id,
         version=1,
         title="A title of the usual length, which is about sixty characters",
         tags=("python", "databases"),

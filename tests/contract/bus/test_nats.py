@@ -14,7 +14,7 @@ import pytest
 
 from pkg.events.bus import ConsumerSpec
 from pkg.events.consumer import Consumer
-from pkg.events.consumers import CONSUMERS, LINK_CHECKS, LINK_STATUS, NEWS
+from pkg.events.consumers import BULK_LINK_CHECKS, CONSUMERS, LINK_CHECKS, LINK_STATUS, NEWS
 from pkg.events.messages import (
     DEAD_LETTER_STREAM,
     DEAD_LETTERS,
@@ -85,7 +85,12 @@ TELLS = {
     LINK_CHECKER: {LINK_CHECK_EVENTS},
     NEWS_MANAGER: set[str](),
 }
-HEARS = {LINK_MANAGER: LINK_STATUS, LINK_CHECKER: LINK_CHECKS, NEWS_MANAGER: NEWS, SOCIAL_GRAPH_MANAGER: None}
+HEARS = {
+    LINK_MANAGER: {LINK_STATUS},
+    LINK_CHECKER: {LINK_CHECKS, BULK_LINK_CHECKS},
+    NEWS_MANAGER: {NEWS},
+    SOCIAL_GRAPH_MANAGER: set[ConsumerSpec](),
+}
 
 
 @pytest.mark.usefixtures("short_patience")
@@ -93,7 +98,7 @@ HEARS = {LINK_MANAGER: LINK_STATUS, LINK_CHECKER: LINK_CHECKS, NEWS_MANAGER: NEW
 async def test_a_service_tells_what_is_its_own_and_hears_what_is_its_own(nats: TestNats, service: str) -> None:
     hears = HEARS[service]
     letters = {f"{DEAD_LETTERS}.{consumer.name}" for consumer in CONSUMERS}
-    own = TELLS[service] | ({f"{DEAD_LETTERS}.{hears.name}"} if hears else set())
+    own = TELLS[service] | {f"{DEAD_LETTERS}.{consumer.name}" for consumer in hears}
     everything = {subject for subjects in TELLS.values() for subject in subjects} | letters
     async with open_bus(nats.server.address(service), service) as bus:
         for subject in sorted(everything):
@@ -103,7 +108,7 @@ async def test_a_service_tells_what_is_its_own_and_hears_what_is_its_own(nats: T
             subscription = bus.subscribe(consumer)
             with logs_written_to(io.BytesIO()):
                 fetched = await works(partial(subscription.fetch, 1, 0.3))
-                assert fetched == (consumer is hears), consumer.name
+                assert fetched == (consumer in hears), consumer.name
 
 
 @pytest.mark.usefixtures("short_patience")

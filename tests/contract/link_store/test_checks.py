@@ -149,6 +149,16 @@ async def test_asking_again_is_told_and_remembered(store: LinkStore, user_id: in
     ]
 
 
+async def test_each_wait_is_longer_than_the_one_before(store: LinkStore, user_id: int) -> None:
+    await add(store, user_id, make_link(1))
+    now, pauses = START + MINUTE, (MINUTE, 3 * MINUTE)
+    for pause in (MINUTE, 3 * MINUTE, 3 * MINUTE):
+        waiting = await store.find_waiting(now, 100)
+        assert await store.ask_again(waiting, now, now, ask, pauses) == 1
+        assert await store.find_waiting(now + pause, 100) == []
+        now += pause + SECOND
+
+
 async def test_only_those_that_wait_still_are_asked_for(store: LinkStore, user_id: int) -> None:
     for number in range(1, 5):
         await add(store, user_id, make_link(number))

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -9,10 +10,21 @@ import pytest
 from pkg.events.messages import partition_of
 from pkg.link_manager.regex import parse_regex
 from pkg.link_manager.sql_store import SqlLinkStore
+from pkg.link_manager.store import WaitingLink
 from pkg.object_model.errors import Conflict, InvalidArgument
 from pkg.object_model.types import Link
 from pkg.runtime.context import RequestContext, use_context
-from tests.contract.link_store.links import NO_LIMIT, add, candidate, delete, ids, make_link, take_in, update
+from tests.contract.link_store.links import (
+    NO_LIMIT,
+    add,
+    candidate,
+    delete,
+    ids,
+    key,
+    make_link,
+    take_in,
+    update,
+)
 
 
 async def test_an_import_that_fails_in_the_middle_changes_nothing(link_pool: asyncpg.Pool, user_id: int) -> None:
@@ -84,6 +96,23 @@ async def test_the_sweep_reads_an_index_of_its_own(link_pool: asyncpg.Pool) -> N
     assert "links_waiting" in plan, plan
     assert "Sort" not in plan, plan
     assert "Filter" not in plan, plan
+
+
+async def test_code_of_before_writes_links_that_are_asked_for_too(link_pool: asyncpg.Pool, user_id: int) -> None:
+    """Expand: it knows neither when a link was checked nor when a check was asked for."""
+    await link_pool.execute(
+        "INSERT INTO links (user_id, id, url_key, url, title, description, status, visibility, tags, version,"
+        " created_at, updated_at, words)"
+        " VALUES ($1, 1, $2, 'https://1.example/', '', '', 0, 0, '{}', 1, now(), now(), '')",
+        user_id,
+        key("https://1.example/"),
+    )
+    store = SqlLinkStore(link_pool)
+    now = datetime.now(UTC)
+    assert WaitingLink(user_id, 1) not in await store.find_waiting(now - timedelta(minutes=5), 1_000_000)
+    assert WaitingLink(user_id, 1) in await store.find_waiting(now + timedelta(minutes=5), 1_000_000)
+    # Its counts were left out.
+    await link_pool.execute("DELETE FROM links WHERE user_id = $1", user_id)
 
 
 async def test_an_event_says_which_request_caused_it(link_pool: asyncpg.Pool, user_id: int) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from pkg.news_manager.entry_ids import make_entry_id
-from pkg.news_manager.store import Entry, NewsStore
+from pkg.news_manager.store import Change, Entry, LinkEnd, NewsStore
 from pkg.object_model.types import LinkStatus, NewsEvent, NewsEventType
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -33,11 +33,22 @@ def entry(
     )
 
 
+async def save(store: NewsStore, one: Entry) -> Change:
+    (became,) = await store.change_entries([one])
+    return became
+
+
+async def end(store: NewsStore, author_id: int, link_id: int, version: int) -> int | None:
+    """The id of the entry that ended."""
+    (became,) = await store.change_entries([LinkEnd(author_id=author_id, link_id=link_id, version=version)])
+    return became.ended
+
+
 async def publish(store: NewsStore, *entries: Entry, to: tuple[int, ...] = (BOB,)) -> None:
     for one in entries:
-        saved = await store.save_entry(one)
+        saved = await save(store, one)
         assert saved.current
-        await store.push(one.author_id, [one.id], [] if saved.replaced is None else [saved.replaced], to)
+        await store.push(one.author_id, [one.id], [] if saved.ended is None else [saved.ended], to)
 
 
 async def titles(store: NewsStore, reader_id: int = BOB, after: int | None = None, limit: int = 2_000) -> list[str]:

@@ -10,11 +10,11 @@ from random import Random
 import pytest
 
 from pkg.news_manager.entry_ids import GROUPS
-from pkg.news_manager.store import Entry, FollowOrder, NewsStore
+from pkg.news_manager.store import Entry, FollowOrder, LinkEnd, NewsStore
 from pkg.object_model.wire import news_event_to_wire
 from pkg.runtime.json import encode
 from tests.contract.news_store.conftest import MakeStore
-from tests.contract.news_store.entries import ALICE, BOB, CAROL, DAVE, NOW, entry, numbers, publish, titles
+from tests.contract.news_store.entries import ALICE, BOB, CAROL, DAVE, NOW, end, entry, numbers, publish, save, titles
 
 SECOND = timedelta(seconds=1)
 
@@ -49,7 +49,7 @@ async def test_what_is_passed_on_is_the_public_form_and_no_more(store: NewsStore
         read = await store.read_feed_json(BOB, after, limit)
         assert [one.id for one in read] == [one.id for one in reversed(expected)]
         assert [one.content for one in read] == [encode(news_event_to_wire(one.event)) for one in reversed(expected)]
-    await store.remove_entry(ALICE, 3, 2)
+    await end(store, ALICE, 3, 2)
     assert [one.id for one in await store.read_feed_json(BOB, None, 10)] == [some[1].id, some[0].id]
     assert list(await store.read_feed_json(CAROL, None, 10)) == []
 
@@ -71,7 +71,7 @@ async def test_ids_are_told_apart_to_the_last_bit(store: NewsStore) -> None:
     for one in (same_moment[place] for place in (3, 1, 7, 0, 2, 6, 4, 5)):
         await publish(store, one)
     assert [one.link_id for one in await read_all(store, BOB, 3)] == [8, 7, 6, 5, 4, 3, 2, 1]
-    assert await store.remove_entry(ALICE, 5, 2) == newest + 5 * GROUPS
+    assert await end(store, ALICE, 5, 2) == newest + 5 * GROUPS
     await store.read_feed(BOB, None, 10)
     assert [one.link_id for one in await store.read_feed(BOB, newest + 5 * GROUPS, 10)] == [4, 3, 2, 1]
 
@@ -87,7 +87,7 @@ async def test_several_entries_in_one_push(store: NewsStore) -> None:
     await publish(store, entry(3))
     some = [entry(number) for number in (4, 2, 5)]
     for one in some:
-        await store.save_entry(one)
+        await save(store, one)
     await store.push(ALICE, [one.id for one in some], [], [BOB, CAROL])
     assert await numbers(store) == [5, 4, 3, 2]
     assert await numbers(store, CAROL) == [5, 4, 2]
@@ -98,7 +98,7 @@ async def test_pushing_again_changes_nothing(store: NewsStore, number: int) -> N
     for each in range(1, 10):
         await publish(store, entry(each))
     before = await numbers(store)
-    assert await store.save_entry(entry(number)) == (True, None)
+    assert await save(store, entry(number)) == (True, None)
     await store.push(ALICE, [entry(number).id], [], [BOB])
     assert await numbers(store) == before
 
@@ -131,7 +131,7 @@ async def test_feeds_and_entries_end(make_store: MakeStore) -> None:
 async def test_what_is_about_many_links(store: NewsStore) -> None:
     one = entry(1, link_id=0)
     for _ in range(2):
-        await store.add_entry(one)
+        await save(store, one)
         await store.push(ALICE, [one.id], [], [BOB])
     assert list(await store.read_feed(BOB, None, 10)) == [one]
 
@@ -142,7 +142,7 @@ async def test_what_is_about_many_links(store: NewsStore) -> None:
 async def test_a_newer_version_takes_the_place(store: NewsStore) -> None:
     old, new = entry(1, link_id=7), entry(3, link_id=7, version=2)
     await publish(store, old, entry(2, link_id=8), to=(BOB, CAROL))
-    assert await store.save_entry(new) == (True, old.id)
+    assert await save(store, new) == (True, old.id)
     # For every reader from this moment on, told or not.
     assert await numbers(store) == [2]
     await store.push(ALICE, [new.id], [old.id], [BOB])
@@ -152,38 +152,60 @@ async def test_a_newer_version_takes_the_place(store: NewsStore) -> None:
 
 async def test_older_and_equal_versions_change_nothing(store: NewsStore) -> None:
     await publish(store, entry(3, link_id=7, version=2, title="second"))
-    assert await store.save_entry(entry(1, link_id=7, version=1)) == (False, None)
-    assert await store.save_entry(entry(4, link_id=7, version=2, title="another")) == (False, None)
-    assert await store.save_entry(entry(3, link_id=7, version=2)) == (True, None)
+    assert await save(store, entry(1, link_id=7, version=1)) == (False, None)
+    assert await save(store, entry(4, link_id=7, version=2, title="another")) == (False, None)
+    assert await save(store, entry(3, link_id=7, version=2)) == (True, None)
     assert await titles(store) == ["second"]
 
 
 async def test_a_link_of_another_author_is_another_link(store: NewsStore) -> None:
     await publish(store, entry(1, link_id=7), entry(2, author_id=CAROL, link_id=7))
     assert await numbers(store) == [2, 1]
-    assert await store.remove_entry(CAROL, 7, 2) == entry(2, author_id=CAROL).id
+    assert await end(store, CAROL, 7, 2) == entry(2, author_id=CAROL).id
     assert await numbers(store) == [1]
 
 
 async def test_an_end_is_an_end_for_all_readers_and_for_older_versions(store: NewsStore) -> None:
     one = entry(1, link_id=7, version=3)
     await publish(store, one, entry(2), to=(BOB, CAROL))
-    assert await store.remove_entry(ALICE, 7, 2) is None
+    assert await end(store, ALICE, 7, 2) is None
     assert await numbers(store) == [2, 1]
-    assert await store.remove_entry(ALICE, 7, 4) == one.id
-    assert await store.remove_entry(ALICE, 7, 4) is None
+    assert await end(store, ALICE, 7, 4) == one.id
+    assert await end(store, ALICE, 7, 4) is None
     for reader in (BOB, CAROL):
         assert await numbers(store, reader) == [2]
     for version in (3, 4):
-        assert await store.save_entry(entry(1, link_id=7, version=version)) == (False, None)
+        assert await save(store, entry(1, link_id=7, version=version)) == (False, None)
     assert await numbers(store) == [2]
     await publish(store, entry(5, link_id=7, version=5))
     assert await numbers(store) == [5, 2]
 
 
+async def test_many_changes_at_once_have_the_outcomes_of_one_after_the_other(store: NewsStore) -> None:
+    authors = (ALICE, BOB, CAROL, DAVE)
+    first = [entry(number, author_id=author, link_id=1) for number in range(1, 61) for author in authors]
+    changes: list[Entry | LinkEnd] = [
+        replace(one, event=replace(one.event, version=number)) for number, one in enumerate(first, 1)
+    ]
+    changes += [
+        LinkEnd(author_id=CAROL, link_id=1, version=1_000),
+        entry(99, link_id=0),
+        LinkEnd(author_id=CAROL, link_id=1, version=7),
+    ]
+    outcomes = await store.change_entries(changes)
+    assert outcomes[:4] == [(True, None)] * 4
+    assert outcomes[4:-3] == [(True, one.id) for one in first[:-4]]
+    assert outcomes[-3:] == [(True, first[-2].id), (True, None), (False, None)]
+    assert await store.change_entries([]) == []
+    await store.push(ALICE, [one.id for one in first], [], [BOB])
+    assert [one.id for one in await store.read_feed(BOB, None, 10)] == sorted(
+        (first[place].id for place in (-4, -3, -1)), reverse=True
+    )
+
+
 async def test_an_end_before_the_beginning(store: NewsStore) -> None:
-    assert await store.remove_entry(ALICE, 7, 2) is None
-    assert await store.save_entry(entry(1, link_id=7, version=1)) == (False, None)
+    assert await end(store, ALICE, 7, 2) is None
+    assert await save(store, entry(1, link_id=7, version=1)) == (False, None)
 
 
 async def test_every_order_of_versions_ends_alike(store: NewsStore) -> None:
@@ -191,10 +213,10 @@ async def test_every_order_of_versions_ends_alike(store: NewsStore) -> None:
     for link_id, order in enumerate(permutations(range(1, 5)), 100):
         for version in order * 2:
             if version == 3:
-                await store.remove_entry(ALICE, link_id, 3)
+                await end(store, ALICE, link_id, 3)
                 continue
             one = entry(link_id * 10 + version, link_id=link_id, version=version)
-            if (await store.save_entry(one)).current:
+            if (await save(store, one)).current:
                 await store.push(ALICE, [one.id], [], [BOB])
     read = await store.read_feed(BOB, None, 1_000)
     assert sorted(one.link_id for one in read) == list(range(100, 124))
@@ -207,7 +229,7 @@ async def test_pages_hold_while_entries_come_and_go(store: NewsStore) -> None:
     first = await store.read_feed(BOB, None, 3)
     await publish(store, entry(11), entry(12, link_id=9, version=2))
     for number in (first[-1].link_id, 6, 5):
-        await store.remove_entry(ALICE, number, 2)
+        await end(store, ALICE, number, 2)
     assert await numbers(store) == [12, 11, 10, 7, 4, 3, 2, 1]
     # What the page ended with is gone, from the list as well by now.
     assert await numbers(store, after=first[-1].id) == [7, 4, 3, 2, 1]
@@ -217,7 +239,7 @@ async def test_a_page_is_filled_past_what_is_gone(store: NewsStore) -> None:
     for number in range(1, 301):
         await publish(store, entry(number))
     for number in range(11, 291):
-        await store.remove_entry(ALICE, number, 2)
+        await end(store, ALICE, number, 2)
     assert await numbers(store, limit=15) == [*range(300, 290, -1), *range(10, 5, -1)]
     assert await numbers(store, after=entry(6).id, limit=15) == [5, 4, 3, 2, 1]
 
@@ -228,7 +250,7 @@ async def test_a_page_is_filled_past_what_is_gone(store: NewsStore) -> None:
 async def test_backfilling(store: NewsStore) -> None:
     known, ended, new = entry(1, version=1), entry(2, version=1), entry(3, version=4)
     await publish(store, known, ended, to=(CAROL,))
-    await store.remove_entry(ALICE, 2, 2)
+    await end(store, ALICE, 2, 2)
     await publish(store, entry(2, author_id=DAVE))
     assert await store.set_following(BOB, ALICE, at(10), True)
     wanted = [entry(9, link_id=1, version=3), entry(8, link_id=2), new]
@@ -246,7 +268,7 @@ async def test_backfilling(store: NewsStore) -> None:
 async def test_an_event_replaces_what_was_backfilled_for_its_version(store: NewsStore) -> None:
     filled, heard = entry(1, link_id=7, version=2), entry(5, link_id=7, version=2, title="heard")
     await store.find_or_save_entries([filled])
-    assert await store.save_entry(heard) == (True, filled.id)
+    assert await save(store, heard) == (True, filled.id)
     assert await store.find_or_save_entries([filled]) == [heard.id]
 
 
@@ -288,7 +310,7 @@ async def test_leaving_the_only_author(store: NewsStore) -> None:
 
 
 async def test_the_latest_of_follow_and_unfollow_holds(store: NewsStore) -> None:
-    await store.save_entry(entry(1))
+    await save(store, entry(1))
     assert await store.set_following(BOB, ALICE, at(10), False)
     assert not await store.set_following(BOB, ALICE, at(9, 99), True)
     await store.merge(BOB, ALICE, at(9, 99), [entry(1).id])

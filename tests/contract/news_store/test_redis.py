@@ -15,7 +15,7 @@ from pkg.news_manager.redis_store import RedisAddress, RedisNewsStore, connect_r
 from pkg.news_manager.store import FollowOrder
 from pkg.object_model.errors import Unavailable
 from tests.conftest import TestValkey
-from tests.contract.news_store.entries import ALICE, BOB, CAROL, NOW, entry, numbers, publish
+from tests.contract.news_store.entries import ALICE, BOB, CAROL, NOW, end, entry, numbers, publish, save
 
 
 async def keys(valkey: TestValkey) -> dict[str, int]:
@@ -27,8 +27,8 @@ async def keys(valkey: TestValkey) -> dict[str, int]:
 async def test_every_key_has_a_prefix_a_slot_and_an_end(redis: Redis, valkey: TestValkey) -> None:
     store = RedisNewsStore(redis)
     await publish(store, entry(1), entry(2, link_id=1, version=2), to=(BOB, CAROL))
-    await store.remove_entry(ALICE, 9, 1)
-    await store.add_entry(entry(3, link_id=0))
+    await end(store, ALICE, 9, 1)
+    await save(store, entry(3, link_id=0))
     for event_id, following in enumerate((True, False)):
         order = FollowOrder(NOW, event_id)
         await store.set_following(BOB, ALICE, order, following)
@@ -52,7 +52,7 @@ async def test_what_ends_leaves_no_entry_behind(redis: Redis, valkey: TestValkey
     store = RedisNewsStore(redis)
     for version in range(1, 20):
         await publish(store, entry(version, link_id=1, version=version))
-    await store.remove_entry(ALICE, 1, 20)
+    await end(store, ALICE, 1, 20)
     assert not [name for name in await keys(valkey) if name.startswith("news:entry:")]
     (feed,) = [name for name in await keys(valkey) if name.startswith("feed:")]
     async with redis.pipeline() as pipeline:
@@ -87,8 +87,8 @@ async def test_away_and_back(redis: Redis, valkey: TestValkey) -> None:
     try:
         for call in (
             store.check(),
-            store.save_entry(entry(2)),
-            store.add_entry(entry(2)),
+            save(store, entry(2)),
+            save(store, entry(2)),
             store.push(ALICE, [entry(2).id], [], [BOB, CAROL]),
             store.read_feed(BOB, None, 10),
             store.read_feed(BOB, entry(1).id, 10),
@@ -134,7 +134,7 @@ async def test_full(redis: Redis, valkey: TestValkey) -> None:
         await administrator.config_set("maxmemory", "1mb")
         try:
             with pytest.raises(Unavailable):
-                await store.save_entry(entry(2))
+                await save(store, entry(2))
             assert await numbers(store) == [1]
         finally:
             await administrator.config_set("maxmemory", "512mb")

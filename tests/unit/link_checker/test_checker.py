@@ -206,6 +206,19 @@ async def test_a_redirect_into_the_inside_is_not_followed() -> None:
     assert inside.asked == []
 
 
+async def test_a_confined_checker_looks_at_allowed_places_alone_and_looks_up_no_name() -> None:
+    async with (
+        http_site(answers(head=200, get=200)) as site,
+        http_site(answers(head=200, get=200)) as other,
+        http_site(redirecting({"/a": other.url})) as leading_out,
+        LinkChecker(allowed=[site.place, leading_out.place], confined=True, lookup=never) as checker,
+    ):
+        assert (await look(checker, site.url)).reason == "ok"
+        for url in ("https://www.example.com/", other.url, f"{leading_out.url}/a"):
+            assert (await look(checker, url)).reason == "address_not_allowed"
+    assert other.asked == []
+
+
 async def test_only_the_very_place_is_allowed() -> None:
     """Neither another name of the address, nor another port of the name."""
     async with http_site(answers(head=200, get=200)) as site:
@@ -332,8 +345,10 @@ async def test_a_head_that_is_never_answered_is_asked_again_as_get() -> None:
 
 async def test_a_head_that_drips_ends_with_the_deadline() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 10_000:
-            writer.write(bytes([byte]))
+        rest = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 10_000
+        while rest:
+            writer.write(rest[:1])
+            rest = rest[1:]
             await writer.drain()
             await asyncio.sleep(0.01)
 

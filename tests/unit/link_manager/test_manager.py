@@ -144,6 +144,15 @@ async def test_an_update_of_nothing_is_no_change(world: World) -> None:
     assert await world.update(title="A", add_tags=("X",), remove_tags=("unknown",)) == added
 
 
+async def test_a_change_of_tags_alone_is_a_change(world: World) -> None:
+    added = await world.add(title="A", tags=("x", "y"))
+    changed = await world.update(add_tags=("z",), remove_tags=("X",))
+    assert (changed.title, changed.tags, changed.version) == ("A", ("y", "z"), added.version + 1)
+    assert changed.updated_at == world.clock.time > added.updated_at
+    assert await world.titles(tag="z") == ["A"]
+    assert await world.titles(tag="x") == []
+
+
 async def test_updated_at_never_goes_back(world: World) -> None:
     added = await world.add()
     world.clock.advance(-3_600)
@@ -279,6 +288,21 @@ async def test_pages_are_whole_and_there_is_no_empty_last_one(world: World) -> N
     )
     assert [link.title for link in first.links + second.links] == ["3", "2", "1", "0"]
     assert (bool(first.next_page_token), second.next_page_token) == (True, "")
+
+
+async def test_links_of_one_second_come_once_each(world: World) -> None:
+    """Tokens were cut to seconds, so that a page of one second's links was followed by itself."""
+    for number in range(4):
+        world.clock.advance(-1 + 1e-6)
+        await world.add(f"https://{number}.example/", title=str(number))
+    titles: list[str] = []
+    token = ""
+    while len(titles) < 5:
+        page = await world.links.get_links(ALICE, GetLinksRequest(username="alice", limit=1, start_token=token))
+        titles += [link.title for link in page.links]
+        if not (token := page.next_page_token):
+            break
+    assert titles == ["3", "2", "1", "0"]
 
 
 async def test_pages_stay_stable_while_links_come_and_go(world: World) -> None:
@@ -599,8 +623,12 @@ async def test_a_link_that_waits_too_long_is_asked_for_again(world: World) -> No
     assert (again.username, again.url, again.version, again.title) == ("alice", URL, added.version, "A")
     assert again.id != world.told[0].id
     assert await world.links.ask_again() == 0, "not again at once"
-    world.clock.advance(ASK_AGAIN_AFTER.total_seconds() + 1)
-    assert await world.links.ask_again() == 1
+    for times in range(1, 12):
+        pause = min(2**times * ASK_AGAIN_AFTER.total_seconds(), 86_400)
+        world.clock.advance(pause)
+        assert await world.links.ask_again() == 0, "twice as long each time, a day at most"
+        world.clock.advance()
+        assert await world.links.ask_again() == 1
     await world.check(LinkStatus.VALID)
     world.clock.advance(86_400)
     assert await world.links.ask_again() == 0

@@ -5,7 +5,7 @@ from stat import S_IMODE
 
 from pkg.local_stack.mutual_auth import edges, write_mutual_auth
 from pkg.local_stack.secret_store import SecretStore, write_private
-from pkg.runtime.access import ALLOWED_CALLERS, API_GATEWAY, LINK_MANAGER, OPERATOR, USER_MANAGER
+from pkg.runtime.access import ALLOWED_CALLERS, API_GATEWAY, LINK_MANAGER, NEWS_MANAGER, OPERATOR, USER_MANAGER
 from pkg.runtime.caller_auth import load_mutual_auth
 
 
@@ -51,7 +51,7 @@ def test_each_edge_has_secrets_of_its_own_at_both_ends(tmp_path: Path) -> None:
         secrets += [secret.token, secret.statement_key]
     assert len(set(secrets)) == len(secrets)
     assert all(mode(file) == 0o600 for file in files.values())
-    assert set(sides[LINK_MANAGER].accepts) == {API_GATEWAY}
+    assert set(sides[LINK_MANAGER].accepts) == {API_GATEWAY, NEWS_MANAGER}
     assert sides[OPERATOR].accepts == {}
     for callee, operations in ALLOWED_CALLERS.items():
         callers = frozenset().union(*operations.values())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pkg.news_manager.feed_writer import (
+    AUTHORS_AT_ONCE,
     BACKFILLED_LINKS,
     FOLLOWERS_AT_ONCE,
     MAX_DESCRIPTION_SHOWN,
@@ -257,6 +258,24 @@ async def test_a_run_is_told_once_and_in_its_last_state(house: House) -> None:
     assert house.followers.asked == 2, "once for each author"
     await house.writer.handle(run)
     assert await house.urls() == ["9", "3", "1"]
+
+
+async def test_a_run_that_has_an_event_twice(house: House) -> None:
+    added, updated = house.added(1), house.updated(1)
+    await house.writer.handle([added, added, house.added(2), updated, added, updated])
+    assert await house.urls() == ["2", "1"]
+
+
+async def test_a_run_of_many_authors_one_of_whom_cannot_be_told(house: House) -> None:
+    authors = range(1_000, 1_000 + 3 * AUTHORS_AT_ONCE)
+    run = [replace(house.added(author), user_id=author, username=f"u{author}") for author in authors]
+    house.followers.of |= {author: [BOB.user_id] for author in authors}
+    house.followers.fault = away()
+    with pytest.raises(Unavailable):
+        await house.writer.handle(run)
+    house.followers.fault = None
+    await house.writer.handle(run)
+    assert await house.urls() == [str(author) for author in reversed(authors)]
 
 
 async def test_more_followers_than_one_page(house: House) -> None:

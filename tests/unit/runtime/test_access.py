@@ -5,9 +5,13 @@ import pytest
 from pkg.runtime.access import ALLOWED_CALLERS
 
 
-@pytest.mark.parametrize("operation", ["links.read", "links.write", "links.import", "links.export"])
+@pytest.mark.parametrize("operation", ["links.write", "links.import", "links.export"])
 def test_links_are_the_gateways_alone(operation: str) -> None:
     assert ALLOWED_CALLERS["link-manager"][operation] == {"api-gateway"}
+
+
+def test_news_reads_links_for_new_followers() -> None:
+    assert ALLOWED_CALLERS["link-manager"]["links.read"] == {"api-gateway", "news-manager"}
 
 
 def test_only_the_gateway_asks_whose_a_token_is() -> None:

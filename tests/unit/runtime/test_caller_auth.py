@@ -84,7 +84,11 @@ def test_a_caller_and_its_user(auth: CallerAuth, clock: FakeClock) -> None:
     assert auth.authorize(headers(clock, None, secret=LINKS), OPERATION) == Call("link-manager", None)
 
 
-@pytest.mark.parametrize("token", [None, "", "123", new_secret(), "x" * 513, "é" * 43, GATEWAY.token[:-1]])
+@pytest.mark.parametrize(
+    "token",
+    [None, "", "123", new_secret(), "x" * 513, "é" * 43, GATEWAY.token[:-1]],
+    ids=["none", "empty", "well-known", "random", "long", "not ASCII", "cut"],
+)
 def test_a_stranger(auth: CallerAuth, token: str | None) -> None:
     assert refused(auth, {} if token is None else {CALLER_TOKEN_HEADER: token}) == (Unauthenticated, "caller_unknown")
 

@@ -429,6 +429,15 @@ async def test_a_request_is_one_line_without_its_arguments(log: Callable[[], lis
     assert "hunter2" not in str(line)
 
 
+async def test_latency_is_measured_in_seconds() -> None:
+    """The original's was wrong by a factor of a trillion."""
+    service = build(doors=Doors(), request_timeout=0.02)
+    name = "delinkcious_http_request_duration_seconds_sum"
+    before = await metrics(service, name, route="/wait")
+    await request(service, "GET", "/wait")
+    assert 0.02 <= await metrics(service, name, route="/wait") - before < 10
+
+
 async def test_a_path_that_no_route_took_is_not_written_down(log: Callable[[], list[dict[str, Any]]]) -> None:
     await request(build(), "GET", "/hunter2")
     assert log()[0]["route"] == "unmatched"

@@ -1,6 +1,6 @@
-"""What is told of links, when each was checked, and when a check of it was last asked for.
+"""What is told of links, when each was checked, from when on it waits for that, and how often it was asked for again.
 
-Expand: code of before writes neither of the new columns. Its links count as asked for when they were saved, and so do
+Expand: code of before writes none of the new columns. Its links count as asked for when they were saved, and so do
 those that are there already, as of now.
 """
 
@@ -19,5 +19,6 @@ def upgrade() -> None:
     create_outbox()
     op.add_column("links", sa.Column("checked_at", _TIME))
     op.add_column("links", sa.Column("check_asked_at", _TIME, nullable=False, server_default=sa.func.now()))
+    op.add_column("links", sa.Column("checks_asked_again", sa.Integer, nullable=False, server_default="0"))
     # Across users, and so of pending links alone: a sweep reads no other.
     op.create_index("links_waiting", "links", ["check_asked_at"], postgresql_where=sa.text("status = 0"))
