@@ -1,8 +1,9 @@
 """News in the memory of one process. Nothing here waits, so each method is one step for everybody else."""
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pkg.news_manager.store import (
     FOLLOW_MEMORY,
@@ -17,8 +18,7 @@ from pkg.news_manager.store import (
     NewsStore,
 )
 from pkg.object_model.clock import Clock
-from pkg.object_model.wire import news_event_to_wire
-from pkg.runtime.json import encode
+from pkg.object_model.wire import Wire, news_event_to_wire
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ class MemoryNewsStore(NewsStore):
 
     async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
         entries = await self.read_feed(reader_id, after, limit)
-        return [EntryJson(entry.id, encode(news_event_to_wire(entry.event))) for entry in entries]
+        return [EntryJson(entry.id, _encode(news_event_to_wire(entry.event))) for entry in entries]
 
     def _save(self, entry: Entry) -> Change:
         if not entry.link_id:
@@ -158,3 +158,12 @@ class MemoryNewsStore(NewsStore):
         feed = self._feeds.get(reader_id) or _Feed()
         feed.ids = sorted({*feed.ids, *add}.difference(remove), reverse=True)[: self._max_length]
         self._feeds.put(reader_id, feed, self._lifetime)
+
+
+def _encode(wire: Wire) -> bytes:
+    """As ``pkg.runtime.json`` does, which is not for a store of the manager's own package."""
+    return json.dumps(wire, ensure_ascii=False, separators=(",", ":"), default=_time).encode()
+
+
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"

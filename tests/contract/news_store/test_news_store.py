@@ -49,7 +49,7 @@ async def test_what_is_passed_on_is_the_public_form_and_no_more(store: NewsStore
         read = await store.read_feed_json(BOB, after, limit)
         assert [one.id for one in read] == [one.id for one in reversed(expected)]
         assert [one.content for one in read] == [encode(news_event_to_wire(one.event)) for one in reversed(expected)]
-    assert await end(store, ALICE, 3, 2) == some[2].id
+    await end(store, ALICE, 3, 2)
     assert [one.id for one in await store.read_feed_json(BOB, None, 10)] == [some[1].id, some[0].id]
     assert list(await store.read_feed_json(CAROL, None, 10)) == []
 
