@@ -180,9 +180,12 @@ class Relay:
         rows = await reader.read_waiting(self._owned, PARTITION_BATCH, BATCH)
         if not rows:
             return False
-        # Whoever was last this time is first the next: a limit must not always cut off the same.
-        last = self._owned.index(rows[-1].partition)
-        self._owned = self._owned[last:] + self._owned[:last]
+        # The next time begins where this one ended, with whoever was cut off or with the one behind: so nobody gets a
+        # second share before everybody had one.
+        last = rows[-1].partition
+        was_cut_off = len(rows) == BATCH and sum(row.partition == last for row in rows) < PARTITION_BATCH
+        first = self._owned.index(last) + (0 if was_cut_off else 1)
+        self._owned = self._owned[first:] + self._owned[:first]
         try:
             await self._publish(rows)
         except Unavailable as error:

@@ -236,7 +236,7 @@ async def test_imports_do_not_keep_the_others_waiting(pool: asyncpg.Pool, bus: M
         await all_published(pool)
     assert by_user(bus.published()) == expected([*imported, told])
     place = [message.id for message in bus.published()].index(str(told.id))
-    assert place <= 1_000, "it was not among the first two batches"
+    assert place <= 750, "somebody had a second share before it"
 
 
 async def test_what_is_published_is_kept_for_a_while_and_then_removed(pool: asyncpg.Pool, bus: MemoryBus) -> None:
