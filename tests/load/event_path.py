@@ -23,7 +23,7 @@ _FIRST_FOLLOWER: Final = 10**13
 _MOST_FOLLOWERS: Final = 10**6
 _MILLISECOND: Final = timedelta(milliseconds=1)
 #: Seconds; whatever is not through by then never will be.
-_DEADLINE: Final = 120.0
+_DEADLINE: Final = 300.0
 _DONE: Final = re.compile(r'^delinkcious_events_handled_total\{consumer="news",outcome="done"\} (\S+)', re.MULTILINE)
 
 
