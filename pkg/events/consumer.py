@@ -23,8 +23,10 @@ from pkg.runtime.tracing import child_traceparent
 
 #: Deliveries that are held at once, waiting for their turn or worked on.
 MAX_IN_HAND: Final = 400
+#: Bytes of their bodies, after which no more are asked for.
+MAX_BYTES_IN_HAND: Final = 16 * 1024**2
 #: Messages of one run.
-MAX_RUN: Final = 100
+MAX_RUN: Final = 250
 #: Seconds that a handler may take for one run.
 HANDLE_TIMEOUT: Final = 120.0
 #: Seconds that work in hand gets to end when the consumer is told to stop.
@@ -56,18 +58,23 @@ class Consumer:
         *,
         key_of: Callable[[Delivery], str] | None = None,
         concurrency: int = 8,
+        max_in_hand: int = MAX_IN_HAND,
         wait: float = _WAIT,
         first_delay: float = _FIRST_DELAY,
         stop_grace: float = STOP_GRACE,
         clock: Clock | None = None,
     ) -> None:
-        """``key_of``: what must be worked on in order; a partition or a user, unless it says otherwise."""
+        """``key_of``: what must be worked on in order; a partition or a user, unless it says otherwise.
+
+        ``max_in_hand``: more of them make longer runs, and keep more from others who share the consumer.
+        """
         self._subscription = subscription
         self._spec = spec
         self._handle = handle
         self._dead_letters = dead_letters
         self._key_of = key_of or _key_of
         self._slots = asyncio.Semaphore(concurrency)
+        self._max_in_hand = max_in_hand
         self._wait = wait
         self._first_delay = first_delay
         self._stop_grace = stop_grace
@@ -76,6 +83,7 @@ class Consumer:
         self._waiting: dict[str, list[Delivery]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._in_hand: dict[int, Delivery] = {}
+        self._bytes_in_hand = 0
         name = spec.name
         self._done = HANDLED.labels(name, "done")
         self._retried = HANDLED.labels(name, "retried")
@@ -90,7 +98,7 @@ class Consumer:
         pause = _FIRST_PAUSE
         try:
             while True:
-                if len(self._in_hand) >= MAX_IN_HAND:
+                if len(self._in_hand) >= self._max_in_hand or self._bytes_in_hand >= MAX_BYTES_IN_HAND:
                     await asyncio.wait(self._workers, return_when=asyncio.FIRST_COMPLETED)
                     continue
                 try:
@@ -106,7 +114,7 @@ class Consumer:
             extending.cancel()
 
     async def _fetch(self) -> None:
-        room = min(MAX_RUN, MAX_IN_HAND - len(self._in_hand))
+        room = min(MAX_RUN, self._max_in_hand - len(self._in_hand))
         fetching = asyncio.ensure_future(self._subscription.fetch(room, self._wait))
         try:
             self._take(await asyncio.shield(fetching))
@@ -119,6 +127,7 @@ class Consumer:
         self._behind.set(found[-1].behind if found else 0)
         for delivery in found:
             self._in_hand[id(delivery)] = delivery
+            self._bytes_in_hand += len(delivery.body)
             key = self._key_of(delivery)
             if key in self._waiting:
                 self._waiting[key].append(delivery)
@@ -139,6 +148,7 @@ class Consumer:
                 # Not where this is cancelled: what is still in hand then is given back.
                 for delivery in run:
                     del self._in_hand[id(delivery)]
+                    self._bytes_in_hand -= len(delivery.body)
         finally:
             del self._waiting[key]
 

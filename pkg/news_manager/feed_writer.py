@@ -32,7 +32,7 @@ from pkg.object_model.types import (
 BACKFILLED_LINKS: Final = 20
 #: Followers that are asked for at once.
 FOLLOWERS_AT_ONCE: Final = 10_000
-#: Authors whose followers are told at once.
+#: Authors whose followers are asked for at once.
 AUTHORS_AT_ONCE: Final = 8
 #: An entry tells of a link and is not the link: what is longer is cut, so that feeds stay small whatever is saved.
 MAX_DESCRIPTION_SHOWN: Final = 1_000
@@ -131,22 +131,24 @@ class FeedWriter:
         for change, became in zip(changes, await self._store.change_entries(changes), strict=True):
             news.setdefault(change.author_id, _News()).note(change, became)
         # Once for all that an author did in this run: asking for followers, and going through them, is what costs.
-        for some in batched(news.items(), AUTHORS_AT_ONCE):
-            outcomes = await asyncio.gather(*(self._tell_followers(*told) for told in some), return_exceptions=True)
-            for fault in outcomes:
-                if fault is not None:
-                    raise fault
+        told = [(author_id, some) for author_id, some in news.items() if some.entry_ids]
+        for authors in batched(told, AUTHORS_AT_ONCE):
+            pages = await asyncio.gather(
+                *(self._followers.get_follower_ids(author_id, "", FOLLOWERS_AT_ONCE) for author_id, _ in authors),
+                return_exceptions=True,
+            )
+            for (author_id, some), page in zip(authors, pages, strict=True):
+                if isinstance(page, BaseException):
+                    raise page
+                # One after the other: the store does one thing at a time anyway, and must not be late for others.
+                await self._tell_followers(author_id, some, page)
 
-    async def _tell_followers(self, author_id: int, news: _News) -> None:
-        if not news.entry_ids:
-            return
-        token = ""
+    async def _tell_followers(self, author_id: int, news: _News, page: IdPage) -> None:
         while True:
-            page = await self._followers.get_follower_ids(author_id, token, FOLLOWERS_AT_ONCE)
             await self._store.push(author_id, news.entry_ids, news.replaced, page.user_ids)
-            token = page.next_page_token
-            if not token:
+            if not page.next_page_token:
                 return
+            page = await self._followers.get_follower_ids(author_id, page.next_page_token, FOLLOWERS_AT_ONCE)
 
     # --- follows ------------------------------------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ from pkg.runtime.json import decode, encode
 
 #: Feeds that one script changes: while it runs, nobody else is served.
 FEEDS_AT_ONCE: Final = 500
+#: Entries that one script puts into feeds, all feeds together, likewise.
+PUSHES_AT_ONCE: Final = 10_000
 #: Entries that one script changes, likewise.
 CHANGES_AT_ONCE: Final = 100
 
@@ -147,29 +149,58 @@ local function write(feed, ids)
     end
 end
 
--- Two lists, newest first, become one, each id once.
-local function merge(feed, new, cap)
-    local old, all, i, j = redis.call('LRANGE', feed, 0, -1), {}, 1, 1
-    while #all < cap and (i <= #old or j <= #new) do
-        if j > #new or (i <= #old and not is_older(old[i], new[j])) then
-            if old[i] == new[j] then j = j + 1 end
-            all[#all + 1] = old[i]
-            i = i + 1
+-- Puts ids, oldest first, on top.
+local function push(feed, ids)
+    local length
+    for first = 1, #ids, 500 do
+        length = redis.call('LPUSH', feed, unpack(ids, first, math.min(first + 499, #ids)))
+    end
+    return length
+end
+
+-- The top of a feed, down to an id.
+local function read_down_to(feed, id)
+    local count = 32
+    while true do
+        local ids = redis.call('LRANGE', feed, 0, count - 1)
+        if #ids < count or is_older(ids[#ids], id) then
+            while #ids > 0 and is_older(ids[#ids], id) do ids[#ids] = nil end
+            return ids
+        end
+        count = count * 4
+    end
+end
+
+-- Writes no more of a feed than its top, each id once.
+local function merge(feed, ids, cap)
+    local first = 1
+    if redis.call('LLEN', feed) >= cap then
+        local last = redis.call('LINDEX', feed, -1)
+        while ids[first] and is_older(ids[first], last) do first = first + 1 end
+    end
+    if not ids[first] then return end
+    local top, all = read_down_to(feed, ids[first]), {}
+    local i, j = #top, first
+    while i > 0 or ids[j] do
+        if not ids[j] or (i > 0 and not is_older(ids[j], top[i])) then
+            if top[i] == ids[j] then j = j + 1 end
+            all[#all + 1] = top[i]
+            i = i - 1
         else
-            all[#all + 1] = new[j]
+            all[#all + 1] = ids[j]
             j = j + 1
         end
     end
-    write(feed, all)
+    if #all == #top then return end
+    redis.call('LTRIM', feed, #top, -1)
+    if push(feed, all) > cap then redis.call('LTRIM', feed, 0, cap - 1) end
 end
 
--- Ids newest first, almost always newer than all that is there.
+-- Ids oldest first, almost always newer than all that is there.
 local function insert(feed, ids, cap)
     local head = redis.call('LINDEX', feed, 0)
-    if not head or is_older(head, ids[#ids]) then
-        local length
-        for i = #ids, 1, -1 do length = redis.call('LPUSH', feed, ids[i]) end
-        if length > cap then redis.call('LTRIM', feed, 0, cap - 1) end
+    if not head or is_older(head, ids[1]) then
+        if push(feed, ids) > cap then redis.call('LTRIM', feed, 0, cap - 1) end
     elseif #ids > 1 or head ~= ids[1] then
         merge(feed, ids, cap)
     end
@@ -183,7 +214,7 @@ local function extend(feed, lifetime)
 end
 """
 
-#: left, feed...; cap, lifetime, number of new ids, new ids (newest first), replaced ids
+#: left, feed...; cap, lifetime, number of new ids, new ids (oldest first), replaced ids
 _PUSH: Final = _Script(
     _FEED,
     """
@@ -220,7 +251,7 @@ end
 return 1
 """)
 
-#: follow, feed; order, cap, lifetime, ids (newest first)
+#: follow, feed; order, cap, lifetime, ids (oldest first)
 _MERGE: Final = _Script(
     _FEED,
     """
@@ -341,15 +372,15 @@ class RedisNewsStore(NewsStore):
     async def push(
         self, author_id: int, entry_ids: Collection[int], replaced: Sequence[int], follower_ids: Sequence[int]
     ) -> None:
-        newest_first = sorted(entry_ids, reverse=True)
-        arguments = (self._max_length, self._lifetime, len(newest_first), *newest_first, *replaced)
+        arguments = (self._max_length, self._lifetime, len(entry_ids), *sorted(entry_ids), *replaced)
+        feeds_at_once = min(FEEDS_AT_ONCE, max(1, PUSHES_AT_ONCE // max(1, len(entry_ids))))
         by_group: defaultdict[int, list[int]] = defaultdict(list)
         for follower_id in follower_ids:
             by_group[group_of_user(follower_id)].append(follower_id)
         calls: list[Call] = [
             ((_left_key(group, author_id), *(f"feed:{{{group}}}:{follower_id}" for follower_id in some)), arguments)
             for group, members in by_group.items()
-            for some in batched(members, FEEDS_AT_ONCE)
+            for some in batched(members, feeds_at_once)
         ]
         await self._run_all(_PUSH, calls)
 
@@ -373,7 +404,7 @@ class RedisNewsStore(NewsStore):
         await self._run(
             _MERGE,
             (_follow_key(follower_id, author_id), _feed_key(follower_id)),
-            (_write_order(order), self._max_length, self._lifetime, *sorted(entry_ids, reverse=True)),
+            (_write_order(order), self._max_length, self._lifetime, *sorted(entry_ids)),
         )
 
     async def drop_author(self, follower_id: int, author_id: int, order: FollowOrder) -> None:

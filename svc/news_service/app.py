@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Final
 
 from starlette.applications import Starlette
 
@@ -27,6 +28,9 @@ from svc.news_service.events import write_feeds
 from svc.news_service.routes import SERVICES, register
 from svc.news_service.settings import NewsServiceSettings
 
+#: Sixteen partitions share them. The longer the run of one is, the less an event costs.
+EVENTS_IN_HAND: Final = 1_000
+
 
 @asynccontextmanager
 async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService]:
@@ -41,7 +45,7 @@ async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService
         readiness: dict[str, Check] = {"store": store.check}
         async with AsyncExitStack() as stack:
             if settings.consume:
-                consumer = Consumer(bus.subscribe(NEWS), NEWS, write_feeds(writer), bus)
+                consumer = Consumer(bus.subscribe(NEWS), NEWS, write_feeds(writer), bus, max_in_hand=EVENTS_IN_HAND)
                 # Once: before that, a version that cannot hear must not replace one that does. After that, people go on
                 # reading while NATS is away, and events wait in the outboxes.
                 readiness["events"] = once(bus.check)

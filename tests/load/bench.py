@@ -22,7 +22,7 @@ import asyncpg
 
 from tests.e2e.client import api_client, eventually
 from tests.e2e.stack import ROOT, Stack, running_stack
-from tests.load.event_path import measure_events
+from tests.load.event_path import measure_delay, measure_events
 from tests.load.parts import measure_parts
 from tests.load.processor_time import processor_seconds
 from tests.load.requests import http_request, load
@@ -127,7 +127,11 @@ async def run(options: argparse.Namespace) -> None:
                 print(f"\nevents from the outbox to feeds, {followers} for each")
                 rate = done.events / done.seconds
                 print(f"  {rate:7.0f} events/s   {rate * followers:9.0f} feeds/s")
-                print(f"  {done.processor_seconds / done.events * 1e6:7.0f} us an event, over all processes")
+                micros = {name: spent / done.events * 1e6 for name, spent in done.processor_seconds.items()}
+                print(f"  {sum(micros.values()):7.0f} us an event, over all processes:")
+                print("          " + ", ".join(f"{name} {spent:.0f}" for name, spent in micros.items() if spent >= 1))
+            delay = await measure_delay(stack, password, options.rounds * 5)
+            print(f"\none event alone, from its commit into a feed: {delay * 1e3:.0f} ms")
 
 
 async def fill(stack: Stack) -> None:

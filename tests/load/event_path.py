@@ -4,8 +4,10 @@ import asyncio
 import re
 import time
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Final
 
 import asyncpg
@@ -18,8 +20,10 @@ from tests.load.processor_time import processor_seconds
 _AUTHORS: Final = 64
 _FIRST_AUTHOR: Final = 10**12
 _FIRST_FOLLOWER: Final = 10**13
+_MOST_FOLLOWERS: Final = 10**6
+_MILLISECOND: Final = timedelta(milliseconds=1)
 #: Seconds; whatever is not through by then never will be.
-_DEADLINE: Final = 120.0
+_DEADLINE: Final = 300.0
 _DONE: Final = re.compile(r'^delinkcious_events_handled_total\{consumer="news",outcome="done"\} (\S+)', re.MULTILINE)
 
 
@@ -27,30 +31,62 @@ _DONE: Final = re.compile(r'^delinkcious_events_handled_total\{consumer="news",o
 class EventRun:
     events: int
     seconds: float
-    processor_seconds: float
+    #: By process: the services, the database, the bus and the store.
+    processor_seconds: Mapping[str, float]
 
 
 async def measure_events(stack: Stack, password: str, events: int, followers: int) -> EventRun:
-    """``followers`` is how many each author has."""
+    """``followers`` is how many each author has, each of them a reader of that one alone."""
     graph = await _connect(stack, password, "social_graph_manager")
     links = await _connect(stack, password, "link_manager")
     try:
         await _follow(graph, followers)
-        pids = list(stack.ready["pids"].values())
-        done, spent, begun = _handled(stack), processor_seconds(pids), time.perf_counter()
-        now = datetime.now(UTC)
+        before, done, begun = _spent(stack), _handled(stack), time.perf_counter()
+        made = _events(events)
         async with links.transaction():
             for first in range(0, events, 1_000):
-                await insert_events(links, [_event(number, now) for number in range(first, min(first + 1_000, events))])
+                await insert_events(links, made[first : first + 1_000])
         deadline = begun + _DEADLINE
         while _handled(stack) < done + events:
             if time.perf_counter() > deadline:
                 raise SystemExit(f"{done + events - _handled(stack):.0f} events did not come through")
             await asyncio.sleep(0.05)
-        return EventRun(events, time.perf_counter() - begun, processor_seconds(pids) - spent)
+        seconds = time.perf_counter() - begun
+        return EventRun(events, seconds, {name: spent - before[name] for name, spent in _spent(stack).items()})
     finally:
         await graph.close()
         await links.close()
+
+
+async def measure_delay(stack: Stack, password: str, repeats: int) -> float:
+    """Seconds from the commit of one event, while nothing else is going on, to its place in a feed; their median."""
+    graph = await _connect(stack, password, "social_graph_manager")
+    links = await _connect(stack, password, "link_manager")
+    try:
+        await _follow(graph, 1)
+        delays = []
+        for _ in range(repeats):
+            done = _handled(stack)
+            async with links.transaction():
+                await insert_events(links, _events(1))
+            committed = time.perf_counter()
+            while _handled(stack) == done:  # noqa: ASYNC110  # it is another process's count
+                await asyncio.sleep(0.001)
+            delays.append(time.perf_counter() - committed)
+        return median(delays)
+    finally:
+        await graph.close()
+        await links.close()
+
+
+def _spent(stack: Stack) -> dict[str, float]:
+    return {name: processor_seconds([pid]) for name, pid in stack.ready["pids"].items()}
+
+
+def _events(count: int) -> list[LinkEvent]:
+    """A millisecond apart, as if they had waited."""
+    now = datetime.now(UTC)
+    return [_event(number, now - (count - 1 - number) * _MILLISECOND) for number in range(count)]
 
 
 def _event(number: int, now: datetime) -> LinkEvent:
@@ -73,7 +109,7 @@ def _event(number: int, now: datetime) -> LinkEvent:
 
 async def _follow(graph: asyncpg.Connection, followers: int) -> None:
     pairs = [
-        (_FIRST_AUTHOR + author, _FIRST_FOLLOWER + follower)
+        (_FIRST_AUTHOR + author, _FIRST_FOLLOWER + author * _MOST_FOLLOWERS + follower)
         for author in range(_AUTHORS)
         for follower in range(followers)
     ]

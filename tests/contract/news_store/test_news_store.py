@@ -112,6 +112,21 @@ async def test_a_feed_holds_the_newest(make_store: MakeStore) -> None:
     assert await numbers(store) == [8, 7, 6, 5, 4]
 
 
+@pytest.mark.parametrize("seed", range(4))
+async def test_entries_of_any_age_and_any_number_at_once_find_their_place(make_store: MakeStore, seed: int) -> None:
+    random, cap = Random(seed), 200
+    store = make_store(max_length=cap)
+    entries = [entry(number) for number in range(1_300)]
+    await store.change_entries(entries)
+    told: set[int] = set()
+    for size in (1, 150, 1, 40, 600, 3, 1, 700):
+        some = random.sample(range(len(entries)), size)
+        told |= set(some)
+        for _ in range(2):
+            await store.push(ALICE, [entries[number].id for number in some], [], [BOB])
+        assert await numbers(store) == sorted(told, reverse=True)[:cap]
+
+
 async def test_feeds_and_entries_end(make_store: MakeStore) -> None:
     lifetime = timedelta(seconds=0.8)
     store = make_store(lifetime=lifetime)

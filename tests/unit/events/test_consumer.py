@@ -11,8 +11,8 @@ from itertools import count
 
 import pytest
 
-from pkg.events.bus import ConsumerSpec
-from pkg.events.consumer import Consumer, Handle
+from pkg.events.bus import ConsumerSpec, Delivery, Subscription
+from pkg.events.consumer import MAX_BYTES_IN_HAND, MAX_IN_HAND, MAX_RUN, Consumer, Handle
 from pkg.events.memory_bus import MemoryBus
 from pkg.events.messages import LINK_CHECK_EVENTS, LINK_EVENTS, Message, write_message
 from pkg.object_model.clock import SystemClock
@@ -107,6 +107,19 @@ class Recorder:
         self.done += messages
 
 
+class Counting:
+    """Another subscription, and how much of it was fetched."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+        self.fetched = 0
+
+    async def fetch(self, limit: int, wait: float) -> list[Delivery]:
+        found = await self._subscription.fetch(limit, wait)
+        self.fetched += len(found)
+        return found
+
+
 async def test_events_of_one_key_come_in_order_and_in_runs(bus: MemoryBus) -> None:
     sent = [message(number % 3) for number in range(300)]
     await bus.publish(sent)
@@ -167,6 +180,29 @@ async def test_one_slow_key_does_not_hold_up_the_others(bus: MemoryBus) -> None:
         await eventually(lambda: len(done) == 2, "what came later is done as well")
         gate.set()
         await everything_acknowledged(bus)
+
+
+@pytest.mark.parametrize(("many", "size"), [(MAX_IN_HAND, 10), (MAX_RUN, MAX_BYTES_IN_HAND // MAX_RUN + 1)])
+async def test_what_it_cannot_hold_is_left_to_others(bus: MemoryBus, many: int, size: int) -> None:
+    handled, free = 0, asyncio.Event()
+
+    async def handle(messages: Sequence[Message]) -> None:
+        nonlocal handled
+        await free.wait()
+        handled += len(messages)
+
+    rest = message(1)
+    await bus.publish([*(message(body=b" " * size) for _ in range(many)), rest])
+    subscription = Counting(bus.subscribe(SPEC))
+    async with run_in_background(Consumer(subscription, SPEC, handle, bus, wait=0.1).run()):
+        await eventually(lambda: subscription.fetched >= many, "as many as it can are held")
+        (left,) = await bus.subscribe(SPEC).fetch(10, 1.0)
+        assert left.message.id == rest.id
+        await left.ack()
+        free.set()
+        await everything_acknowledged(bus)
+        await bus.publish([message(), message(1)])
+        await eventually(lambda: handled == many + 2, "there is room again")
 
 
 async def test_an_event_is_acknowledged_after_its_effect(bus: MemoryBus) -> None:
