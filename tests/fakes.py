@@ -7,6 +7,7 @@ from pkg.object_model.errors import DelinkciousError, Unavailable
 from pkg.object_model.interfaces import SocialGraphManager, UserDirectory
 from pkg.object_model.types import (
     Actor,
+    DirectoryEntry,
     FollowCounts,
     FollowRequest,
     FollowState,
@@ -48,6 +49,8 @@ class FakeUserDirectory(UserDirectory):
 
     def __init__(self, users: Iterable[Actor] = ()) -> None:
         self._by_name: dict[str, Actor] = {}
+        #: Ids of those whose account is private.
+        self.private: set[int] = set()
         self.asked = 0
         self.fault: DelinkciousError | None = None
         for user in users:
@@ -63,9 +66,13 @@ class FakeUserDirectory(UserDirectory):
     def remove(self, name: str) -> None:
         del self._by_name[name.lower()]
 
-    async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
+    async def find_users(self, names: Collection[str]) -> dict[str, DirectoryEntry]:
         self._look()
-        return {name: self._by_name[name.lower()] for name in names if name.lower() in self._by_name}
+        return {
+            name: DirectoryEntry(user.user_id, user.name, user.user_id in self.private)
+            for name in names
+            if (user := self._by_name.get(name.lower()))
+        }
 
     async def find_names(self, user_ids: Collection[int]) -> dict[int, str]:
         self._look()

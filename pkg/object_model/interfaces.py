@@ -14,6 +14,7 @@ from pkg.object_model.types import (
     Actor,
     AddLinkRequest,
     CheckLinkRequest,
+    DirectoryEntry,
     FollowCounts,
     FollowRequest,
     FollowState,
@@ -66,7 +67,7 @@ class LinkCheckerEvents(Protocol):
 class UserDirectory(Protocol):
     """Who is called what. Names are for people, ids for tables."""
 
-    async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
+    async def find_users(self, names: Collection[str]) -> dict[str, DirectoryEntry]:
         """The users of these names, by the name as asked (case does not matter); unknown ones are left out."""
 
     async def find_names(self, user_ids: Collection[int]) -> dict[int, str]: ...

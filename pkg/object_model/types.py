@@ -96,6 +96,20 @@ class Session:
 # --- users --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class DirectoryEntry:
+    """What other services need to know of a user whom somebody names."""
+
+    user_id: int
+    name: str
+    #: Whether followers alone may look.
+    private: bool = False
+
+    @property
+    def ref(self) -> Actor:
+        return Actor(self.user_id, self.name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     id: int
@@ -108,6 +122,10 @@ class User:
     @property
     def ref(self) -> Actor:
         return Actor(self.id, self.name)
+
+    @property
+    def entry(self) -> DirectoryEntry:
+        return DirectoryEntry(self.id, self.name, self.private)
 
 
 # --- links --------------------------------------------------------------------------------------------------------

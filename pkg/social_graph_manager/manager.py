@@ -131,7 +131,7 @@ class SocialGraphManager(interfaces.SocialGraphManager):
         found = await self._users.find_users([name]) if USER_NAME_PATTERN.fullmatch(name) else {}
         if name not in found:
             raise NotFound("there is no such user; check the name", code="user_not_found")
-        return found[name]
+        return found[name].ref
 
     async def _page(self, operation: str, read: _List, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         limit = _check_limit(request)

@@ -7,6 +7,7 @@ import pytest
 from pkg.object_model.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 from pkg.object_model.types import (
     AddLinkRequest,
+    DirectoryEntry,
     FollowCounts,
     FollowRequest,
     FollowState,
@@ -128,7 +129,10 @@ async def test_users(services: Services) -> None:
 
 async def test_looking_up_more_users_than_one_call_takes(services: Services) -> None:
     names = [f"nobody{number}" for number in range(2 * MAX_LOOKUP)] + ["bob", "Alice"]
-    assert await services.users.find_users(names[-2:]) == {"bob": services.bob, "Alice": services.alice}
+    assert await services.users.find_users(names[-2:]) == {
+        "bob": DirectoryEntry(services.bob.user_id, "bob"),
+        "Alice": DirectoryEntry(services.alice.user_id, "alice"),
+    }
     ids = [services.alice.user_id, 1]
     assert await services.users.find_names(ids) == {services.alice.user_id: "alice"}
     assert await services.users.find_users([]) == {}
