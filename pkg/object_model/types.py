@@ -47,7 +47,15 @@ class Relationship(StrEnum):
 
 class FollowState(StrEnum):
     FOLLOWING = "following"
+    #: Until the one to be followed agrees, whose account is private.
     REQUESTED = "requested"
+
+
+class RequestDirection(StrEnum):
+    """Of requests to follow."""
+
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
 
 
 class TokenKind(StrEnum):

@@ -230,7 +230,7 @@ def identity_from_wire(wire: Mapping[str, Any]) -> Identity:
 
 
 def name_page_to_wire(key: str, page: NamePage) -> Wire:
-    """``key`` is ``followers`` or ``following``."""
+    """``key`` says whose names they are: ``followers``, ``following``, ``requests``, ``blocked``."""
     return {
         key: dict.fromkeys(page.names, True),
         "NextPageToken": page.next_page_token,

@@ -33,6 +33,7 @@ class Services:
     news: interfaces.NewsManager
     #: Has feeds written for all that happened.
     tell: Callable[[], Awaitable[None]]
+    make_private: Callable[[Actor], Awaitable[None]]
     alice: Actor
     bob: Actor
     carol: Actor
@@ -46,7 +47,7 @@ async def peopled(
     news: interfaces.NewsManager,
 ) -> Services:
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
-    return Services(links, users, graph, news, world.tell, alice, bob, carol)
+    return Services(links, users, graph, news, world.tell, world.make_private, alice, bob, carol)
 
 
 @asynccontextmanager

@@ -279,6 +279,21 @@ async def test_a_private_account_is_for_its_followers(world: World, actor: Actor
     assert await world.titles(BOB) == ["followers", "public"]
 
 
+async def test_two_of_whom_one_has_blocked_the_other_see_nothing_of_each_other(world: World) -> None:
+    await world.add(title="A")
+    await world.graph.block(BOB, "alice")
+    for look in (
+        world.links.get_links(BOB, GetLinksRequest(username="alice")),
+        world.links.get_tags(BOB, GetTagsRequest(username="alice")),
+        world.links.count_links(BOB, "alice"),
+        anext(world.links.export_links(BOB, "alice")),
+        world.links.get_links(ALICE, GetLinksRequest(username="bob")),
+    ):
+        with pytest.raises(NotFound) as hidden:
+            await look
+        assert (hidden.value.code, hidden.value.message) == ("user_not_found", "there is no such user; check the name")
+
+
 async def test_what_is_not_to_be_asked_is_told_before_who_may_ask(world: World) -> None:
     """A mistake gets the same answer whether or not there is anything to be seen."""
     await world.add(title="A")
