@@ -79,9 +79,9 @@ async def test_who_is_removed_sees_and_hears_nothing_more(asked: GatewayHouse) -
 
 
 async def test_a_block_takes_each_from_the_others_sight(house: GatewayHouse) -> None:
-    for author, other in ((house.alice, house.bob), (house.bob, house.alice)):
+    for author, reader in ((house.alice, house.bob), (house.bob, house.alice)):
         await author.ok("POST", "/v1/links", json={"url": "https://a.example/", "title": "Shared"})
-        await other.ok("POST", "/v1/following", json={"followed": author.actor.name})
+        await reader.ok("POST", "/v1/following", json={"followed": author.actor.name})
     assert await news(house, house.alice) == await news(house, house.bob) == ["Shared"]
     for _ in range(2):
         assert await house.alice.ok("POST", "/v1/blocks", json={"blocked": "bob"}) == {"err": ""}
