@@ -9,7 +9,8 @@ from pkg.object_model.errors import Conflict, DelinkciousError
 from pkg.object_model.types import RegisterRequest
 from pkg.runtime.access import OPERATOR, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials, load_mutual_auth
-from pkg.runtime.http_client import ServiceHttpClient, open_session
+from pkg.runtime.http_client import ServiceHttpClient
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.start_error import StartError
 
 #: Local mode takes any from a registered user.
@@ -25,7 +26,7 @@ async def log_in(names: Sequence[str], user_manager: str, mutual_auth_file: Path
     secret = load_mutual_auth(mutual_auth_file).presents[USER_MANAGER]
     credentials = EdgeCredentials(OPERATOR, USER_MANAGER, secret, SystemClock())
     tokens = {}
-    async with open_session() as session:
+    async with HttpSession() as session:
         users = UserClient(ServiceHttpClient(session, user_manager, credentials, timeout=10.0))
         for name in names:
             try:

@@ -7,13 +7,12 @@ happened.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from pkg.object_model.errors import (
     ERROR_KINDS,
@@ -27,7 +26,9 @@ from pkg.object_model.types import Actor
 from pkg.runtime.caller_auth import CALLER_REFUSAL_CODES, EdgeCredentials
 from pkg.runtime.context import RequestContext, current_context
 from pkg.runtime.errors import ERROR_STATUS, METHOD_NOT_ALLOWED, NO_SUCH_PATH
+from pkg.runtime.http_connection import ConnectionFailure, HttpConnection, write_head
 from pkg.runtime.http_service import MAX_URL_BYTES, REQUEST_ID_HEADER, REQUEST_TIMEOUT_HEADER
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.logs import get_logger
 from pkg.runtime.metrics import CalleeMetrics
 
@@ -37,18 +38,16 @@ MAX_RETRIES: Final = 2
 
 #: Seconds kept back of the caller's own deadline, to make an answer of what happened here.
 _MARGIN: Final = 0.01
-_CONNECT_TIMEOUT: Final = 1.0
 #: Seconds before the first repeat; doubled for the second, and jittered.
 _RETRY_PAUSE: Final = 0.03
-#: Less than the server's (pkg.runtime.server.KEEP_ALIVE): see there.
-_KEEP_ALIVE: Final = 30.0
-_MAX_CONNECTIONS: Final = 200
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _MAX_ERROR_TEXT: Final = 2_000
 
 _KINDS_BY_STATUS: Final[Mapping[int, str]] = {
     status.http: kind for kind, status in ERROR_STATUS.items() if status.http < 500
 } | {502: "unavailable", 503: "unavailable", 504: "deadline_exceeded"}
+#: A server may wait for the body of these, unless told that there is none.
+_HAS_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 #: Answers that say "not now" on behalf of something in between or of the callee itself.
 _REPEATABLE_STATUSES: Final = frozenset({502, 503})
 #: What we passed on came too late for the callee, as it did for us.
@@ -57,38 +56,20 @@ _BODY_TOO_SLOW: Final = 408
 _log = get_logger(__name__)
 
 
-def open_session() -> aiohttp.ClientSession:
-    """The one session of a process, to be closed at its end. Must be called where an event loop runs.
-
-    It keeps no cookies, which are users', and heeds no proxy variables: services find each other directly.
-    """
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=10),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
-        trust_env=False,
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
-    )
-    # aiohttp repeats a PUT or DELETE whose connection broke, as HTTP allows; ours may not be repeated unless we say so.
-    session._retry_connection = False  # noqa: SLF001  # there is no public switch
-    return session
-
-
 class ServiceHttpClient:
     """One callee, as one caller sees it."""
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        session: HttpSession,
         base_url: str,
         credentials: EdgeCredentials,
         *,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
+        """``base_url`` is ``http://host:port``."""
         self.callee = credentials.callee
-        self._session = session
-        self._base_url = base_url.rstrip("/")
+        self._pool = session.pool(base_url)
         self._credentials = credentials
         self._timeout = timeout
         self._metrics = CalleeMetrics(credentials.callee)
@@ -123,14 +104,14 @@ class ServiceHttpClient:
         context = current_context()
         deadline = self._deadline(began, timeout, context)
         attempts = 1 + (MAX_RETRIES if repeatable and (body is None or isinstance(body, bytes)) else 0)
-        url = self._url(path, params)
+        target = _target(path, params)
         outcome = "internal"
         try:
             while True:
                 attempts -= 1
                 try:
                     reply = await self._attempt(
-                        method, url, actor, body, content_type, deadline, context, max_response_bytes
+                        method, target, actor, body, content_type, deadline, context, max_response_bytes
                     )
                 except _Transient as failure:
                     pause = _pause(MAX_RETRIES - attempts, failure)
@@ -168,22 +149,23 @@ class ServiceHttpClient:
         context = current_context()
         whole = began + (self._timeout if timeout is None else timeout)
         outcome = "cancelled"
-        response: aiohttp.ClientResponse | None = None
+        connection: HttpConnection | None = None
         try:
             first = self._deadline(began, timeout, context)
+            target = _target(path, params)
             try:
                 async with _until(first):
-                    response = await self._open(method, self._url(path, params), actor, None, "", whole, context)
-                    if response.status != 200:
-                        raise self._refusal(response, await self._read(response, _MAX_ERROR_BYTES))
+                    connection = await self._pool.take()
+                    connection.send(self._head(method, target, actor, None, "", whole, context))
+                    if await connection.read_head() != 200:
+                        raise self._refusal(connection, await self._read(connection, _MAX_ERROR_BYTES))
                 while True:
                     async with _until(whole):
-                        piece = await response.content.readany()
+                        piece = await connection.read()
                     if not piece:
                         break
                     yield piece
-            # In this order: aiohttp's own time-outs are both, and speak of a connection that was not made.
-            except aiohttp.ClientError as error:
+            except ConnectionFailure as error:
                 raise self._away(error) from error
             except TimeoutError:
                 raise self._late() from None
@@ -194,9 +176,8 @@ class ServiceHttpClient:
             outcome = error.kind
             raise
         finally:
-            if response is not None:
-                # Half-read, it cannot be used again; whole, this does nothing.
-                response.close()
+            if connection is not None:
+                self._pool.give_back(connection)
             self._metrics.observe(outcome, time.monotonic() - began)
 
     def _deadline(self, now: float, timeout: float | None, context: RequestContext | None) -> float:
@@ -207,16 +188,10 @@ class ServiceHttpClient:
             raise self._late()
         return deadline
 
-    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
-        query = f"?{urlencode(params)}" if params else ""
-        if len(path) + len(query) > MAX_URL_BYTES:
-            raise InvalidArgument("the arguments are too long; shorten the longest of them", code="url_too_long")
-        return URL(f"{self._base_url}{path}{query}", encoded=True)
-
     async def _attempt(
         self,
         method: str,
-        url: URL,
+        target: str,
         actor: Actor | None,
         body: bytes | AsyncIterator[bytes] | None,
         content_type: str,
@@ -226,58 +201,67 @@ class ServiceHttpClient:
     ) -> bytes:
         try:
             async with _until(deadline):
-                response = await self._open(method, url, actor, body, content_type, deadline, context)
-                async with response:
-                    content = await self._read(response, max_bytes)
-        # In this order: aiohttp's own time-outs are both, and speak of a connection that was not made.
-        except aiohttp.ClientError as error:
-            if isinstance(error.__cause__, DelinkciousError):
-                # The body broke off at its source, which said why.
-                raise error.__cause__ from None
+                connection = await self._pool.take()
+                try:
+                    head = self._head(method, target, actor, body, content_type, deadline, context)
+                    if body is None or isinstance(body, bytes):
+                        connection.send(head + body if body else head)
+                        status, content = await self._receive(connection, max_bytes)
+                    else:
+                        connection.send(head, more=True)
+                        async with _beside(connection.send_pieces(body)):
+                            status, content = await self._receive(connection, max_bytes)
+                    if status == 200:
+                        return content
+                    raise self._refusal(connection, content)
+                finally:
+                    self._pool.give_back(connection)
+        except ConnectionFailure as error:
             raise _Transient(self._away(error)) from error
         except TimeoutError:
             raise self._late() from None
-        if response.status == 200:
-            return content
-        raise self._refusal(response, content)
 
-    async def _open(
+    def _head(
         self,
         method: str,
-        url: URL,
+        target: str,
         actor: Actor | None,
         body: bytes | AsyncIterator[bytes] | None,
         content_type: str,
         deadline: float,
         context: RequestContext | None,
-    ) -> aiohttp.ClientResponse:
+    ) -> bytes:
         headers = self._credentials.headers(actor)
         if context is not None:
             headers[REQUEST_ID_HEADER] = context.request_id
             headers["traceparent"] = context.traceparent
         headers[REQUEST_TIMEOUT_HEADER] = str(max(1, int((deadline - time.monotonic()) * 1000)))
-        if body is not None:
+        if isinstance(body, bytes):
             headers["Content-Type"] = content_type
-        return await self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
+            headers["Content-Length"] = str(len(body))
+        elif body is not None:
+            headers["Content-Type"] = content_type
+            headers["Transfer-Encoding"] = "chunked"
+        elif method in _HAS_BODY:
+            headers["Content-Length"] = "0"
+        return write_head(method, self._pool.host_header, target, headers)
 
-    async def _read(self, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-        length = response.content_length
-        if length is not None and length <= max_bytes:
-            return await response.read()
-        if length is None:
-            content = bytearray()
-            async for piece in response.content.iter_any():
-                content += piece
-                if len(content) > max_bytes:
-                    break
-            else:
-                return bytes(content)
-        response.close()
-        raise Internal(f"{self.callee} answered more than {max_bytes} bytes", code="bad_upstream_reply")
+    async def _receive(self, connection: HttpConnection, max_bytes: int) -> tuple[int, bytes]:
+        return await connection.read_head(), await self._read(connection, max_bytes)
 
-    def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> "DelinkciousError | _Transient":
+    async def _read(self, connection: HttpConnection, max_bytes: int) -> bytes:
+        pieces = []
+        size = 0
+        while piece := await connection.read():
+            size += len(piece)
+            if size > max_bytes:
+                raise Internal(f"{self.callee} answered more than {max_bytes} bytes", code="bad_upstream_reply")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _refusal(self, connection: HttpConnection, content: bytes) -> "DelinkciousError | _Transient":
         """What to raise for an answer that is no success."""
-        status = response.status
+        status = connection.status
         kind = _KINDS_BY_STATUS.get(status)
         message, code = _read_error(content)
         if code in CALLER_REFUSAL_CODES or (status in (401, 403) and code is None):
@@ -289,7 +273,7 @@ class ServiceHttpClient:
         if status == _BODY_TOO_SLOW:
             return self._late()
         if status in _REPEATABLE_STATUSES:
-            retry_after = _read_retry_after(response.headers.get("Retry-After"))
+            retry_after = _read_retry_after(connection.headers.get(b"retry-after"))
             return _Transient(
                 Unavailable(
                     message or f"{self.callee} cannot answer now; try again shortly",
@@ -309,8 +293,8 @@ class ServiceHttpClient:
     def _unavailable_code(self) -> str:
         return f"{self.callee.replace('-', '_')}_unavailable"
 
-    def _away(self, error: BaseException) -> Unavailable:
-        _log.warning("a service cannot be reached", callee=self.callee, reason=type(error).__name__)
+    def _away(self, failure: ConnectionFailure) -> Unavailable:
+        _log.warning("a service cannot be reached", callee=self.callee, reason=str(failure))
         return Unavailable(
             f"{self.callee} cannot be reached; try again shortly", code=self._unavailable_code, retry_after=1
         )
@@ -334,6 +318,24 @@ def _pause(retries_done: int, failure: _Transient) -> float:
     return failure.not_before + _RETRY_PAUSE * float(2**retries_done) * jitter
 
 
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Does ``work`` until what is within is done."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+def _target(path: str, params: Mapping[str, str] | None) -> str:
+    query = f"?{urlencode(params)}" if params else ""
+    if len(path) + len(query) > MAX_URL_BYTES:
+        raise InvalidArgument("the arguments are too long; shorten the longest of them", code="url_too_long")
+    return path + query
+
+
 def _until(deadline: float) -> asyncio.Timeout:
     """``deadline`` is on the scale of ``time.monotonic()``."""
     return asyncio.timeout(max(0.0, deadline - time.monotonic()))
@@ -352,6 +354,6 @@ def _read_error(content: bytes) -> tuple[str, str | None]:
     return message[:_MAX_ERROR_TEXT], code
 
 
-def _read_retry_after(header: str | None) -> float | None:
+def _read_retry_after(header: bytes | None) -> float | None:
     """Seconds. The other form of the header, a date, is none that we send."""
-    return float(header) if header and header.isascii() and header.isdigit() and len(header) < 6 else None
+    return float(header) if header and header.isdigit() and len(header) < 6 else None

@@ -1,10 +1,9 @@
 """The services that a service calls."""
 
-import aiohttp
-
 from pkg.object_model.clock import Clock
 from pkg.runtime.caller_auth import NO_SECRET, EdgeCredentials, MutualAuth
 from pkg.runtime.http_client import ServiceHttpClient
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.settings import ServiceAddress, ServiceSettings
 from pkg.runtime.start_error import StartError
 
@@ -12,7 +11,7 @@ from pkg.runtime.start_error import StartError
 def connect_peer(
     settings: ServiceSettings,
     mutual_auth: MutualAuth,
-    session: aiohttp.ClientSession,
+    session: HttpSession,
     callee: str,
     address: ServiceAddress,
     clock: Clock,

@@ -12,8 +12,8 @@ from pkg.object_model.clock import Clock, SystemClock
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.errors import install_error_handlers
 from pkg.runtime.health import ReadinessProbe
-from pkg.runtime.http_client import open_session
 from pkg.runtime.http_service import HttpService
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.peers import connect_peer
 from svc.api_gateway_service.peers import Peers
 from svc.api_gateway_service.public_service import PublicHttpService
@@ -27,7 +27,7 @@ from svc.api_gateway_service.tokens import TokenVerdicts
 async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]:
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
-    async with open_session() as session:
+    async with HttpSession() as session:
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         peers = Peers(
             links=LinkClient(peer(LINK_MANAGER, settings.link_manager)),

@@ -14,8 +14,8 @@ from pkg.link_manager.urls import parse_url
 from pkg.object_model.clock import SystemClock
 from pkg.runtime.access import LINK_CHECK_FUNCTION
 from pkg.runtime.background import run_in_background
-from pkg.runtime.http_client import open_session
 from pkg.runtime.http_service import HttpService, build_http_service
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.peers import connect_peer
 from svc.link_checker_service.routes import build_app, build_consumer
 from svc.link_checker_service.settings import LinkCheckerServiceSettings
@@ -28,7 +28,7 @@ FUNCTION_TIMEOUT: Final = CHECK_DEADLINE + 2.0
 async def create_app(settings: LinkCheckerServiceSettings) -> AsyncIterator[HttpService]:
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
-    async with connect_nats(settings) as bus, open_session() as session:
+    async with connect_nats(settings) as bus, HttpSession() as session:
         function = LinkCheckClient(
             connect_peer(settings, mutual_auth, session, LINK_CHECK_FUNCTION, settings.function, clock),
             timeout=FUNCTION_TIMEOUT,

@@ -19,8 +19,8 @@ from pkg.runtime.background import run_in_background
 from pkg.runtime.caller_auth import CallerAuth
 from pkg.runtime.grpc_service import GrpcService, serve_grpc
 from pkg.runtime.health import Check, once
-from pkg.runtime.http_client import open_session
 from pkg.runtime.http_service import HttpService, build_http_service
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.peers import connect_peer
 from svc.news_service.events import write_feeds
 from svc.news_service.grpc_methods import SERVICES, register
@@ -35,7 +35,7 @@ EVENTS_IN_HAND: Final = 1_000
 async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService]:
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
-    async with connect_redis(settings.redis) as redis, open_session() as session, connect_nats(settings) as bus:
+    async with connect_redis(settings.redis) as redis, HttpSession() as session, connect_nats(settings) as bus:
         store = RedisNewsStore(redis)
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         graph = SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager))

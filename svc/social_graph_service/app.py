@@ -11,8 +11,8 @@ from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.runtime.access import USER_MANAGER
 from pkg.runtime.background import run_in_background
 from pkg.runtime.caller_auth import CallerAuth
-from pkg.runtime.http_client import open_session
 from pkg.runtime.http_service import HttpService, build_http_service
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.migrations import check_schema
 from pkg.runtime.peers import connect_peer
 from pkg.runtime.postgres import open_pool
@@ -28,7 +28,7 @@ async def create_app(settings: SocialGraphServiceSettings) -> AsyncIterator[Http
     mutual_auth = settings.load_mutual_auth()
     async with (
         await open_pool(settings.database, application_name=settings.service_name) as pool,
-        open_session() as session,
+        HttpSession() as session,
         connect_nats(settings) as bus,
     ):
         users = UserClient(connect_peer(settings, mutual_auth, session, USER_MANAGER, settings.user_manager, clock))

@@ -130,7 +130,7 @@ FORBIDDEN_IMPORTS = [
     ("pkg/runtime/json.py", "import pkg.clients", "Services stand on libraries"),
     ("pkg/clients/link_client.py", "import pkg.link_manager.manager", "Services stand on libraries"),
     ("pkg/clients/link_client.py", "import svc.link_service", "Services stand on libraries"),
-    ("pkg/clients/link_client.py", "import httpx", "The inside speaks aiohttp"),
+    ("pkg/clients/link_client.py", "import httpx", "The inside speaks through"),
     ("pkg/link_manager/manager.py", "import pkg.user_manager.manager", "No manager imports another"),
     ("pkg/link_manager/manager.py", "import fastapi", "Managers and their in-memory stores"),
     (

@@ -15,8 +15,9 @@ from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
-from pkg.runtime.http_client import ServiceHttpClient, open_session
+from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_service import HttpService
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.settings import Mode
 from svc.api_gateway_service.app import build_gateway
 from svc.api_gateway_service.handlers import Handlers
@@ -157,7 +158,7 @@ def make_gateway(
 async def internal_services(stack: AsyncExitStack) -> AsyncIterator[InternalServices]:
     world = CurrentWorld()
     base_urls: dict[str, str] = {}
-    session = await stack.enter_async_context(open_session())
+    session = await stack.enter_async_context(HttpSession())
 
     async def client(service: InternalService) -> ServiceHttpClient:
         base_url = base_urls[service.name] = await stack.enter_async_context(served(service.app))

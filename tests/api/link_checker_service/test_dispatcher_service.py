@@ -28,7 +28,8 @@ from pkg.object_model.types import CheckLinkRequest
 from pkg.runtime.access import LINK_CHECK_FUNCTION, LINK_CHECKER, LINK_MANAGER
 from pkg.runtime.background import run_in_background
 from pkg.runtime.caller_auth import EdgeCredentials, EdgeSecret
-from pkg.runtime.http_client import ServiceHttpClient, open_session
+from pkg.runtime.http_client import ServiceHttpClient
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.settings import Mode, read_settings
 from pkg.runtime.start_error import StartError
 from svc.link_checker_service.app import create_app, page_of
@@ -65,7 +66,7 @@ async def served_function(folder: Path, site: str) -> AsyncIterator[str]:
 @asynccontextmanager
 async def function_client(folder: Path, site: str, secret: EdgeSecret | None = None) -> AsyncIterator[LinkCheckClient]:
     edge = secret or edge_secret(LINK_CHECKER, LINK_CHECK_FUNCTION)
-    async with served_function(folder, site) as url, open_session() as session:
+    async with served_function(folder, site) as url, HttpSession() as session:
         credentials = EdgeCredentials(LINK_CHECKER, LINK_CHECK_FUNCTION, edge, SystemClock())
         yield LinkCheckClient(ServiceHttpClient(session, url, credentials), timeout=2)
 
@@ -158,7 +159,7 @@ async def test_a_function_that_does_not_let_us_in(tmp_path: Path, site: str) -> 
 
 
 async def test_a_function_that_is_away() -> None:
-    async with open_session() as session:
+    async with HttpSession() as session:
         credentials = EdgeCredentials(
             LINK_CHECKER, LINK_CHECK_FUNCTION, edge_secret(LINK_CHECKER, LINK_CHECK_FUNCTION), SystemClock()
         )

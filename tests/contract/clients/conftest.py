@@ -16,7 +16,8 @@ from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
-from pkg.runtime.http_client import ServiceHttpClient, open_session
+from pkg.runtime.http_client import ServiceHttpClient
+from pkg.runtime.http_session import HttpSession
 from svc.link_service import routes as link_routes
 from svc.news_service import routes as news_routes
 from svc.social_graph_service import routes as social_graph_routes
@@ -65,7 +66,7 @@ async def near() -> AsyncIterator[Services]:
 async def far() -> AsyncIterator[Services]:
     world = build_world(max_links_per_user=10)
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session())
+        session = await stack.enter_async_context(HttpSession())
 
         async def client(service: InternalService) -> ServiceHttpClient:
             base_url = await stack.enter_async_context(served(service.app))

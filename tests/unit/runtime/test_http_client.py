@@ -29,7 +29,8 @@ from pkg.object_model.types import Actor
 from pkg.runtime.caller_auth import CALLER_REFUSAL_CODES, CallerAuth, EdgeCredentials, EdgeSecret, new_secret
 from pkg.runtime.context import RequestContext, use_context
 from pkg.runtime.errors import error_response
-from pkg.runtime.http_client import ServiceHttpClient, open_session
+from pkg.runtime.http_client import ServiceHttpClient
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.logs import logs_written_to
 from pkg.runtime.metrics import render_metrics
 from tests.fakes import FakeClock
@@ -92,7 +93,7 @@ async def client(callee: Callee | str) -> AsyncIterator[ServiceHttpClient]:
     if isinstance(callee, Callee):
         SWITCHBOARD.callee = callee
     url = callee if isinstance(callee, str) else SWITCHBOARD.url
-    async with open_session() as session:
+    async with HttpSession() as session:
         credentials = EdgeCredentials("link-manager", CALLEE, SECRET, FakeClock())
         yield ServiceHttpClient(session, url, credentials, timeout=10)
 

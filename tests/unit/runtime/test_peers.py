@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 
 from pkg.runtime.caller_auth import EdgeSecret, MutualAuth, new_secret
-from pkg.runtime.http_client import open_session
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.peers import connect_peer
 from pkg.runtime.settings import Mode, ServiceAddress, ServiceSettings
 from pkg.runtime.start_error import StartError
@@ -20,7 +20,7 @@ class Settings(ServiceSettings):
 
 async def test_a_peer_is_called_with_the_secret_of_its_edge() -> None:
     secret = EdgeSecret(new_secret(), new_secret())
-    async with open_session() as session:
+    async with HttpSession() as session:
         peer = connect_peer(
             Settings(mode=Mode.LOCAL),
             MutualAuth({}, {"user-manager": secret}),
@@ -34,13 +34,13 @@ async def test_a_peer_is_called_with_the_secret_of_its_edge() -> None:
 
 
 async def test_a_secret_that_is_missing_stops_the_start() -> None:
-    async with open_session() as session:
+    async with HttpSession() as session:
         with pytest.raises(StartError, match="has no secret for user-manager under `presents`"):
             connect_peer(Settings(mode=Mode.LOCAL), MutualAuth({}, {}), session, "user-manager", ADDRESS, FakeClock())
 
 
 async def test_with_caller_checks_off_none_is_needed() -> None:
     settings = Settings(mode=Mode.LOCAL, mutual_auth=False)
-    async with open_session() as session:
+    async with HttpSession() as session:
         peer = connect_peer(settings, MutualAuth({}, {}), session, "user-manager", ADDRESS, FakeClock())
     assert peer._credentials.headers(None) == {}
