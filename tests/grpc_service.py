@@ -12,7 +12,7 @@ from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials
 from pkg.runtime.grpc_client import ServiceGrpcClient, open_channel
 from pkg.runtime.grpc_service import GrpcService, serve_grpc
 from pkg.runtime.settings import Mode, ServiceAddress, ServiceSettings
-from svc.news_service.routes import SERVICES, register
+from svc.news_service.grpc_methods import SERVICES, register
 from tests.internal_service import CALLERS, edge_secret
 
 

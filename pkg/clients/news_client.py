@@ -1,59 +1,27 @@
 """The news service from afar."""
 
-from datetime import UTC
-from typing import Any, Final
+from typing import Final
 
-from pb.news_service.pb import news_pb2, news_pb2_grpc
+from pkg.clients.reply import read_reply
 from pkg.object_model import interfaces
-from pkg.object_model.errors import Internal
-from pkg.object_model.types import Actor, GetNewsRequest, LinkStatus, NewsEvent, NewsEventType, NewsPage
-from pkg.object_model.wire import news_page_to_wire
-from pkg.runtime.grpc_client import ServiceGrpcClient
-from pkg.runtime.json import encode
+from pkg.object_model.types import Actor, GetNewsRequest, NewsPage
+from pkg.object_model.wire import news_page_from_wire
+from pkg.object_model.wire_requests import NEWS_QUERY, to_query
+from pkg.runtime.http_client import ServiceHttpClient
 
 _SERVICE: Final = "news-manager"
 
 
 class NewsClient(interfaces.NewsManager):
-    def __init__(self, client: ServiceGrpcClient) -> None:
-        self._client = client
-        stub: Any = news_pb2_grpc.NewsStub
-        self._get_news = stub(client.channel).GetNews
+    """``get_news_bytes`` is for those who pass the page on: the public form is the same."""
+
+    def __init__(self, http: ServiceHttpClient) -> None:
+        self._http = http
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage:
-        return _page_from_proto(await self._call(actor, request, as_json=False))
+        return read_reply(_SERVICE, await self.get_news_bytes(actor, request), news_page_from_wire)
 
     async def get_news_bytes(self, actor: Actor | None, request: GetNewsRequest) -> bytes:
-        reply = await self._call(actor, request, as_json=True)
-        # A version that does not know the question answers it in events.
-        return reply.page or encode(news_page_to_wire(_page_from_proto(reply)))
-
-    async def _call(self, actor: Actor | None, request: GetNewsRequest, *, as_json: bool) -> news_pb2.GetNewsResponse:
-        message = news_pb2.GetNewsRequest(
-            username=request.username, startToken=request.start_token, limit=request.limit, asJson=as_json
+        return await self._http.request(
+            "GET", "/news", actor=actor, params=to_query(request, NEWS_QUERY), repeatable=True
         )
-        reply: news_pb2.GetNewsResponse = await self._client.call(self._get_news, message, actor=actor, repeatable=True)
-        return reply
-
-
-def _page_from_proto(reply: news_pb2.GetNewsResponse) -> NewsPage:
-    try:
-        return NewsPage([_event_from_proto(event) for event in reply.events], reply.nextToken)
-    except ValueError:
-        raise Internal(f"{_SERVICE} gave an answer that we cannot read", code="bad_upstream_reply") from None
-
-
-def _event_from_proto(event: news_pb2.Event) -> NewsEvent:
-    return NewsEvent(
-        id=event.id,
-        event_type=NewsEventType(event.eventType),
-        username=event.username,
-        url=event.url,
-        timestamp=event.timestamp.ToDatetime(UTC),
-        title=event.title,
-        description=event.description,
-        tags=tuple(event.tags),
-        status=LinkStatus(event.status),
-        version=event.version,
-        count=event.count,
-    )

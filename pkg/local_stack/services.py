@@ -58,16 +58,16 @@ class Service:
     events: bool = False
     #: What it finds on the demo site, it may look at.
     looks_at_demo_site: bool = False
-    #: Where it answers probes, if it speaks something else than HTTP on its own port.
-    probe_port: int | None = None
+    #: Where it speaks HTTP, if its own port is for something else.
+    http_port: int | None = None
     #: Whether it keeps its data in Valkey.
     valkey: bool = False
 
     @property
     def ports(self) -> dict[str, int]:
         """The usual ones, by the name under which the stack's own are kept."""
-        probes = {} if self.probe_port is None else {f"{self.name} probes": self.probe_port}
-        return {self.name: self.usual_port, **probes}
+        http = {} if self.http_port is None else {f"{self.name} http": self.http_port}
+        return {self.name: self.usual_port, **http}
 
     @property
     def http_port_name(self) -> str:
@@ -102,7 +102,7 @@ SERVICES: Final = (
         6060,
         needs=(LINK_MANAGER, SOCIAL_GRAPH_MANAGER),
         events=True,
-        probe_port=6061,
+        http_port=6061,
         valkey=True,
     ),
     Service(LINK_CHECK_FUNCTION, "fun.link_checker.host", "LINK_CHECK_FUNCTION", 8090, looks_at_demo_site=True),
@@ -170,12 +170,14 @@ class Surroundings:
             if callee.name in service.needs:
                 variables[f"{callee.variable}_SERVICE_HOST"] = LOOPBACK
                 variables[f"{callee.variable}_SERVICE_PORT"] = str(self.ports[callee.name])
+                if callee.http_port is not None:
+                    variables[f"{callee.variable}_SERVICE_PORT_HTTP"] = str(self.ports[callee.http_port_name])
         if service.database:
             variables |= self._database(database_named(service.database))
         if service.events:
             variables |= _events(self.nats(service.name))
-        if service.probe_port is not None:
-            variables["PROBE_PORT"] = str(self.ports[service.http_port_name])
+        if service.http_port is not None:
+            variables["HTTP_PORT"] = str(self.ports[service.http_port_name])
         if service.valkey:
             variables |= _valkey(self.valkey(service.name))
         if service.looks_at_demo_site:

@@ -304,3 +304,7 @@ def news_page_to_wire(page: NewsPage) -> Wire:
         "NextPageToken": page.next_page_token,
         "err": "",
     }
+
+
+def news_page_from_wire(wire: Mapping[str, Any]) -> NewsPage:
+    return NewsPage([news_event_from_wire(event) for event in wire["events"]], wire["NextPageToken"])

@@ -44,6 +44,7 @@ FOLLOWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "li
 FOLLOWER_IDS_QUERY: Final[QueryNames] = MappingProxyType(
     {"user_id": "user_id", "limit": "limit", "start_token": "start"}
 )
+NEWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "limit": "limit", "start_token": "start"})
 #: One call that looks up users takes at most this many names, or ids.
 MAX_LOOKUP: Final = 1_000
 

@@ -22,8 +22,8 @@ from pkg.runtime.json import decode, encode
 
 JSON: Final = "application/json"
 
-#: What a handler returns: a JSON object, or a file that is sent as it is made.
-type Answer = Mapping[str, Any] | Download
+#: What a handler returns: a JSON object; one that is encoded already; or a file that is sent as it is made.
+type Answer = Mapping[str, Any] | bytes | Download
 
 
 class Reader[RequestT](Protocol):
@@ -130,7 +130,7 @@ class Endpoint[RequestT]:
             answer = await self.handle(call, await self.reads.read(http))
             if isinstance(answer, Download):
                 return StreamingResponse(await begun(answer.content), media_type=answer.media_type)
-            return Response(encode(answer), media_type=JSON)
+            return Response(answer if isinstance(answer, bytes) else encode(answer), media_type=JSON)
 
         return serve
 

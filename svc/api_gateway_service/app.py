@@ -11,11 +11,10 @@ from pkg.clients.user_client import UserClient
 from pkg.object_model.clock import Clock, SystemClock
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.errors import install_error_handlers
-from pkg.runtime.grpc_client import ServiceGrpcClient, open_channel
 from pkg.runtime.health import ReadinessProbe
 from pkg.runtime.http_client import open_session
 from pkg.runtime.http_service import HttpService
-from pkg.runtime.peers import connect_peer, peer_credentials
+from pkg.runtime.peers import connect_peer
 from svc.api_gateway_service.peers import Peers
 from svc.api_gateway_service.public_service import PublicHttpService
 from svc.api_gateway_service.readiness import ReachedOnce
@@ -28,14 +27,13 @@ from svc.api_gateway_service.tokens import TokenVerdicts
 async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]:
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
-    async with open_session() as session, open_channel(settings.news_manager) as news_channel:
+    async with open_session() as session:
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
-        news = ServiceGrpcClient(news_channel, peer_credentials(settings, mutual_auth, NEWS_MANAGER, clock))
         peers = Peers(
             links=LinkClient(peer(LINK_MANAGER, settings.link_manager)),
             users=UserClient(peer(USER_MANAGER, settings.user_manager)),
             social_graph=SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager)),
-            news=NewsClient(news),
+            news=NewsClient(peer(NEWS_MANAGER, settings.news_manager)),
         )
         yield build_gateway(settings, peers, clock)
 

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from starlette.applications import Starlette
-
 from pkg.object_model.types import MAX_BODY_BYTES, MAX_IMPORT_BYTES
 from svc.api_gateway_service import error_codes, parameters, schemas
+from svc.api_gateway_service.application import Application
 from svc.api_gateway_service.documentation import documentation_routes
 from svc.api_gateway_service.handlers import Handlers
 from svc.api_gateway_service.openapi import describe_api
@@ -19,12 +18,9 @@ _IMPORT_PATHS: Final = frozenset(prefix + "/import" for prefix in PREFIXES)
 FILE_PATHS: Final = (*_IMPORT_PATHS, *(prefix + "/export" for prefix in PREFIXES))
 
 
-def build_app(peers: Peers, verdicts: TokenVerdicts) -> Starlette:
+def build_app(peers: Peers, verdicts: TokenVerdicts) -> Application:
     operations = api_operations(Handlers(peers))
-    app = Starlette(routes=[*mount(operations, verdicts), *documentation_routes(describe_api(operations))])
-    # A misspelt path is a 404: a client that follows a redirect may drop the body on the way.
-    app.router.redirect_slashes = False
-    return app
+    return Application([*mount(operations, verdicts), *documentation_routes(describe_api(operations))])
 
 
 def body_limit(path: str) -> int:
@@ -32,7 +28,7 @@ def body_limit(path: str) -> int:
 
 
 def api_operations(handlers: Handlers) -> list[Operation]:
-    """The hottest first: routes are tried in this order."""
+    """Those whose path has parameters are tried in this order."""
     return [*_reading(handlers), *_links(handlers), *_people(handlers), *_files(handlers)]
 
 

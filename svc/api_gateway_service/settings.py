@@ -24,7 +24,8 @@ class ApiGatewaySettings(ServiceSettings):
     social_graph_manager_port: PortNumber = Field(default=9090, validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_PORT")
 
     news_manager_host: HostName = Field(validation_alias="NEWS_MANAGER_SERVICE_HOST")
-    news_manager_port: PortNumber = Field(default=6060, validation_alias="NEWS_MANAGER_SERVICE_PORT")
+    #: Of its HTTP; NEWS_MANAGER_SERVICE_PORT is gRPC's.
+    news_manager_port: PortNumber = Field(default=6061, validation_alias="NEWS_MANAGER_SERVICE_PORT_HTTP")
 
     @property
     def link_manager(self) -> ServiceAddress:

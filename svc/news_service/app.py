@@ -5,8 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
-from starlette.applications import Starlette
-
 from pkg.clients.link_client import LinkClient
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.events.consumer import Consumer
@@ -25,7 +23,8 @@ from pkg.runtime.http_client import open_session
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.peers import connect_peer
 from svc.news_service.events import write_feeds
-from svc.news_service.routes import SERVICES, register
+from svc.news_service.grpc_methods import SERVICES, register
+from svc.news_service.routes import build_app
 from svc.news_service.settings import NewsServiceSettings
 
 #: Sixteen partitions share them. The longer the run of one is, the less an event costs.
@@ -50,9 +49,13 @@ async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService
                 # reading while NATS is away, and events wait in the outboxes.
                 readiness["events"] = once(bus.check)
                 await stack.enter_async_context(run_in_background(consumer.run()))
-            probes = build_http_service(settings, Starlette(), readiness=readiness)
+            manager = NewsManager(store)
             caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
-            service = GrpcService(settings, caller_auth, probes.is_ready)
-            methods = partial(register, NewsManager(store), service)
-            await stack.enter_async_context(serve_grpc(settings, service, SERVICES, methods))
-            yield probes
+            http = build_http_service(
+                settings, build_app(manager, caller_auth, docs=settings.is_local), readiness=readiness
+            )
+            service = GrpcService(settings, caller_auth, http.is_ready)
+            await stack.enter_async_context(
+                serve_grpc(settings, service, SERVICES, partial(register, manager, service))
+            )
+            yield http

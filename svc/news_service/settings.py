@@ -12,12 +12,12 @@ from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, S
 
 class NewsServiceSettings(EventSettings):
     service_name: ClassVar[str] = NEWS_MANAGER
-    http_port_variable: ClassVar[str] = "PROBE_PORT"
+    http_port_variable: ClassVar[str] = "HTTP_PORT"
 
     #: gRPC.
     port: ListenPort = 6060
-    #: HTTP, for probes and metrics.
-    probe_port: Annotated[int, Field(validation_alias="PROBE_PORT", ge=0, le=65_535)] = 6061
+    #: Probes and metrics, and pages for those who pass them on.
+    own_http_port: Annotated[int, Field(validation_alias="HTTP_PORT", ge=0, le=65_535)] = 6061
 
     redis_host: HostName = Field(validation_alias="NEWS_MANAGER_REDIS_SERVICE_HOST")
     redis_port: PortNumber = Field(default=6379, validation_alias="NEWS_MANAGER_REDIS_SERVICE_PORT")
@@ -32,7 +32,7 @@ class NewsServiceSettings(EventSettings):
 
     @property
     def http_port(self) -> int:
-        return self.probe_port
+        return self.own_http_port
 
     @property
     def redis(self) -> RedisAddress:

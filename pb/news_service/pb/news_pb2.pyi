@@ -22,16 +22,14 @@ LINK_DELETED: EventType
 LINKS_IMPORTED: EventType
 
 class GetNewsRequest(_message.Message):
-    __slots__ = ("username", "startToken", "limit", "asJson")
+    __slots__ = ("username", "startToken", "limit")
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     STARTTOKEN_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
-    ASJSON_FIELD_NUMBER: _ClassVar[int]
     username: str
     startToken: str
     limit: int
-    asJson: bool
-    def __init__(self, username: _Optional[str] = ..., startToken: _Optional[str] = ..., limit: _Optional[int] = ..., asJson: _Optional[bool] = ...) -> None: ...
+    def __init__(self, username: _Optional[str] = ..., startToken: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("eventType", "username", "url", "timestamp", "title", "description", "tags", "status", "version", "id", "count")
@@ -60,13 +58,11 @@ class Event(_message.Message):
     def __init__(self, eventType: _Optional[_Union[EventType, str]] = ..., username: _Optional[str] = ..., url: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., title: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., status: _Optional[str] = ..., version: _Optional[int] = ..., id: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class GetNewsResponse(_message.Message):
-    __slots__ = ("events", "nextToken", "err", "page")
+    __slots__ = ("events", "nextToken", "err")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     NEXTTOKEN_FIELD_NUMBER: _ClassVar[int]
     ERR_FIELD_NUMBER: _ClassVar[int]
-    PAGE_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     nextToken: str
     err: str
-    page: bytes
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., nextToken: _Optional[str] = ..., err: _Optional[str] = ..., page: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., nextToken: _Optional[str] = ..., err: _Optional[str] = ...) -> None: ...

@@ -25,12 +25,12 @@ from svc.api_gateway_service.peers import Peers
 from svc.api_gateway_service.routes import api_operations
 from svc.api_gateway_service.settings import ApiGatewaySettings
 from svc.link_service import routes as link_routes
+from svc.news_service import routes as news_routes
 from svc.social_graph_service import routes as social_graph_routes
 from svc.user_service import routes as user_routes
 from tests.api.api_gateway_service.conformance import Conformance
 from tests.asgi_client import AsgiClient, AsgiResponse, Headers
 from tests.fakes import FakeClock
-from tests.grpc_service import news_caller, served_news
 from tests.internal_service import API_GATEWAY, InternalService, edge_secret, serve
 from tests.loopback_server import served
 from tests.memory_world import MemoryWorld, build_world
@@ -168,13 +168,12 @@ async def internal_services(stack: AsyncExitStack) -> AsyncIterator[InternalServ
     link_service = serve(LINK_MANAGER, lambda auth: link_routes.build_app(links, auth), link_routes.body_limit)
     user_service = serve(USER_MANAGER, lambda auth: user_routes.build_app(users, auth))
     graph_service = serve(SOCIAL_GRAPH_MANAGER, lambda auth: social_graph_routes.build_app(graph, auth))
-    _, news_address = await stack.enter_async_context(served_news(news))
-    base_urls[NEWS_MANAGER] = news_address.base_url
+    news_service = serve(NEWS_MANAGER, lambda auth: news_routes.build_app(news, auth))
     peers = Peers(
         links=LinkClient(await client(link_service)),
         users=UserClient(await client(user_service)),
         social_graph=SocialGraphClient(await client(graph_service)),
-        news=NewsClient(await stack.enter_async_context(news_caller(news_address))),
+        news=NewsClient(await client(news_service)),
     )
     yield InternalServices(peers, world, base_urls)
 

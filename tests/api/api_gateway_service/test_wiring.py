@@ -86,7 +86,7 @@ def test_settings(tmp_path: Path) -> None:
     assert settings.link_manager.base_url == "http://host:8080"
     assert settings.user_manager.base_url == "http://host:7070"
     assert settings.social_graph_manager.base_url == "http://host:9090"
-    assert (settings.news_manager.host, settings.news_manager.port) == ("host", 6060)
+    assert (settings.news_manager.host, settings.news_manager.port) == ("host", 6061)
     with pytest.raises(StartError) as refusal:
         read_settings(ApiGatewaySettings, {"DELINKCIOUS_TOKEN_CACHE_SECONDS": "3600"})
     assert [fault.split()[0].rstrip(":") for fault in refusal.value.faults] == [

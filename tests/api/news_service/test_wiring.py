@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.applications import Starlette
 
-from pkg.clients.news_client import NewsClient
+from pkg.clients.news_grpc_client import NewsGrpcClient
 from pkg.events.messages import write_message
 from pkg.events.nats_bus import open_bus
 from pkg.local_stack.mutual_auth import write_mutual_auth
@@ -65,7 +65,7 @@ class Surroundings:
         secret = load_mutual_auth(self.files[API_GATEWAY]).presents[NEWS_MANAGER]
         credentials = EdgeCredentials(API_GATEWAY, NEWS_MANAGER, secret, SystemClock())
         async with open_channel(ServiceAddress(host="127.0.0.1", port=settings.port)) as channel:
-            client = NewsClient(ServiceGrpcClient(channel, credentials))
+            client = NewsGrpcClient(ServiceGrpcClient(channel, credentials))
             return (await client.get_news(self.bob, GetNewsRequest(username="bob"))).events
 
 
@@ -165,11 +165,11 @@ async def test_without_nats_it_is_not_ready(surroundings: Surroundings) -> None:
 
 def test_what_must_be_told() -> None:
     with pytest.raises(StartError) as refusal:
-        read_settings(NewsServiceSettings, {"PROBE_PORT": "70000"})
+        read_settings(NewsServiceSettings, {"HTTP_PORT": "70000"})
     assert [fault.split()[0].rstrip(":") for fault in refusal.value.faults] == [
         "NATS_CLUSTER_SERVICE_HOST",
         "NATS_PASSWORD_FILE",
-        "PROBE_PORT",
+        "HTTP_PORT",
         "NEWS_MANAGER_REDIS_SERVICE_HOST",
         "NEWS_REDIS_PASSWORD_FILE",
         "LINK_MANAGER_SERVICE_HOST",

@@ -8,15 +8,17 @@ import pytest
 
 from pkg.clients.link_client import LinkClient
 from pkg.clients.news_client import NewsClient
+from pkg.clients.news_grpc_client import NewsGrpcClient
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.object_model import interfaces
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
-from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
+from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient, open_session
 from svc.link_service import routes as link_routes
+from svc.news_service import routes as news_routes
 from svc.social_graph_service import routes as social_graph_routes
 from svc.user_service import routes as user_routes
 from tests.grpc_service import news_caller, served_news
@@ -31,6 +33,8 @@ class Services:
     users: interfaces.UserManager
     graph: interfaces.SocialGraphManager
     news: interfaces.NewsManager
+    #: The same feeds, the other way.
+    news_by_grpc: interfaces.NewsManager
     #: Has feeds written for all that happened.
     tell: Callable[[], Awaitable[None]]
     alice: Actor
@@ -44,15 +48,16 @@ async def peopled(
     users: interfaces.UserManager,
     graph: interfaces.SocialGraphManager,
     news: interfaces.NewsManager,
+    news_by_grpc: interfaces.NewsManager,
 ) -> Services:
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
-    return Services(links, users, graph, news, world.tell, alice, bob, carol)
+    return Services(links, users, graph, news, news_by_grpc, world.tell, alice, bob, carol)
 
 
 @asynccontextmanager
 async def near() -> AsyncIterator[Services]:
     world = build_world(max_links_per_user=10)
-    yield await peopled(world, world.links, world.users, world.graph, world.news)
+    yield await peopled(world, world.links, world.users, world.graph, world.news, world.news)
 
 
 @asynccontextmanager
@@ -70,13 +75,15 @@ async def far() -> AsyncIterator[Services]:
         links = serve(LINK_MANAGER, lambda auth: link_routes.build_app(world.links, auth), link_routes.body_limit)
         users = serve(USER_MANAGER, lambda auth: user_routes.build_app(world.users, auth))
         graph = serve(SOCIAL_GRAPH_MANAGER, lambda auth: social_graph_routes.build_app(world.graph, auth))
-        _, news = await stack.enter_async_context(served_news(world.news))
+        news = serve(NEWS_MANAGER, lambda auth: news_routes.build_app(world.news, auth))
+        _, news_address = await stack.enter_async_context(served_news(world.news))
         yield await peopled(
             world,
             LinkClient(await client(links)),
             UserClient(await client(users)),
             SocialGraphClient(await client(graph)),
-            NewsClient(await stack.enter_async_context(news_caller(news))),
+            NewsClient(await client(news)),
+            NewsGrpcClient(await stack.enter_async_context(news_caller(news_address))),
         )
 
 

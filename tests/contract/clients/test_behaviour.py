@@ -184,8 +184,8 @@ async def test_news(services: Services) -> None:
     for _ in range(3):
         request = GetNewsRequest(username="BOB", limit=2, start_token=token)
         page = await services.news.get_news(services.bob, request)
-        passed_on = await services.news.get_news_bytes(services.bob, request)
-        assert passed_on == encode(news_page_to_wire(page))
+        assert await services.news.get_news_bytes(services.bob, request) == encode(news_page_to_wire(page))
+        assert await services.news_by_grpc.get_news(services.bob, request) == page
         events += page.events
         token = page.next_page_token
     assert token == ""

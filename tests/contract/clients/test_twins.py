@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pkg.object_model.errors import DelinkciousError
+from pkg.object_model.interfaces import NewsManager
 from pkg.object_model.types import (
     AddLinkRequest,
     FollowRequest,
@@ -189,8 +190,16 @@ async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
     yield graph.unfollow(bob, FollowRequest(followed="nobody", follower="bob"))
 
 
-async def hearing_news(these: Services) -> AsyncIterator[Awaitable[Any]]:
-    news, links, alice, bob = these.news, these.links, these.alice, these.bob
+def hearing_news(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    return hearing_from(these.news, these)
+
+
+def hearing_news_by_grpc(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    return hearing_from(these.news_by_grpc, these)
+
+
+async def hearing_from(news: NewsManager, these: Services) -> AsyncIterator[Awaitable[Any]]:
+    links, alice, bob = these.links, these.alice, these.bob
     yield news.get_news(bob, GetNewsRequest(username="bob"))
     for number, visibility in enumerate(Visibility):
         request = AddLinkRequest(
@@ -221,7 +230,9 @@ async def outcomes(scenario: Scenario, these: Services) -> list[tuple[Any, ...]]
     return [await outcome(call) async for call in scenario(these)]
 
 
-@pytest.mark.parametrize("scenario", [saving, changing, reading, importing, knowing_people, following, hearing_news])
+@pytest.mark.parametrize(
+    "scenario", [saving, changing, reading, importing, knowing_people, following, hearing_news, hearing_news_by_grpc]
+)
 async def test_near_and_far_are_alike(scenario: Scenario) -> None:
     async with near() as manager, far() as client:
         expected = await outcomes(scenario, manager)
