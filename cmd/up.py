@@ -11,6 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 try:
     # Found by the line above.
     from pkg.local_stack.stack import StackOptions, run_stack
+    from pkg.object_model.types import USER_NAME_PATTERN
     from pkg.runtime.logs import configure_logs
     from pkg.runtime.start_error import StartError
 except (ModuleNotFoundError, SyntaxError) as error:
@@ -39,6 +40,16 @@ def port(text: str) -> int:
     return number
 
 
+def user_name(text: str) -> str:
+    # Told at once, not by the user service when everything has been started.
+    if not USER_NAME_PATTERN.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no user name: 1 to 39 letters (a-z), digits, dots, dashes or underscores,"
+            " a letter or digit at both ends"
+        )
+    return text
+
+
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -55,6 +66,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--user",
         metavar="NAME",
+        type=user_name,
         action="append",
         default=[],
         help="make this user, unless they exist, log them in and print the token; may be repeated",

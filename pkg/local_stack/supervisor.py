@@ -73,8 +73,8 @@ class Supervisor:
         """Starts the programs at once and returns when all of them serve. From then on they are kept running.
 
         Raises:
-            StartError: one died again and again, or does not serve in time; with the last lines of its log. Whatever
-                runs by then goes on until ``stop``.
+            StartError: one died again and again, or of its settings, or does not serve in time; with the last lines of
+                its log. Whatever runs by then goes on until ``stop``.
         """
         started = [
             _Keeper(program, self._output, self._on_change, self._inherited, self._timing) for program in programs
@@ -121,6 +121,8 @@ class _Keeper:
     ) -> None:
         self.program = program
         self.pid: int | None = None
+        #: Of its last end.
+        self._code = 0
         #: Done when the program serves for the first time, or is given up.
         self.served: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._output = output
@@ -211,10 +213,10 @@ class _Keeper:
         reading = asyncio.create_task(self._read(process.stdout))
         probing = asyncio.create_task(self._probe())
         try:
-            code = await process.wait()
+            self._code = await process.wait()
         finally:
             probing.cancel()
-        how = f"(pid {self.pid}) {describe_end(code)}"
+        how = f"(pid {self.pid}) {describe_end(self._code)}"
         self.pid = None
         self._on_change()
         await asyncio.wait((reading,), timeout=_LAST_WORDS)
@@ -226,8 +228,11 @@ class _Keeper:
         if self._serving_since is not None and _now() - self._serving_since >= self._timing.healthy_after:
             self._deaths = 0
         self._deaths += 1
-        if not self.served.done() and self._deaths >= self._timing.start_attempts:
-            raise StartError(f"{name} {how}, {self._deaths} times in a row{self.last_lines()}")
+        if not self.served.done():
+            if self._code == os.EX_CONFIG:
+                raise StartError(f"{name} {how}{self.last_lines()}")
+            if self._deaths >= self._timing.start_attempts:
+                raise StartError(f"{name} {how}, {self._deaths} times in a row{self.last_lines()}")
         # Of a float, so that a thousand deaths are no overflow.
         pause = min(self._timing.longest_pause, self._timing.first_pause * 2.0 ** min(self._deaths - 1, 60))
         self._output.say(f"{name} {how}; it is started again in {pause:g} s{self.last_lines()}", Level.ERROR)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from fastapi.exceptions import RequestValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -97,7 +96,6 @@ def internal_error_response(request_id: str) -> Response:
 def install_error_handlers(app: Starlette) -> None:
     """Has a Starlette or FastAPI application answer every error in our form."""
     app.add_exception_handler(DelinkciousError, _answer_delinkcious_error)
-    app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     # Starlette raises the error again after this answer, so that the layer around the application logs it.
     app.add_exception_handler(Exception, _answer_unexpected)
@@ -106,18 +104,6 @@ def install_error_handlers(app: Starlette) -> None:
 async def _answer_delinkcious_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DelinkciousError)  # noqa: S101  # Starlette types handlers by Exception
     return error_response(error, _request_id())
-
-
-async def _answer_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
-    parts = [
-        f"{'.'.join(str(step) for step in fault['loc'][1:]) or 'body'}: {fault['msg']}" for fault in error.errors()[:5]
-    ]
-    return Response(
-        error_body("; ".join(parts) or "the request is invalid", "invalid_argument", _request_id()),
-        status_code=400,
-        media_type="application/json",
-    )
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:

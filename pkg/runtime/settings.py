@@ -185,12 +185,16 @@ class ServiceSettings(BaseSettings):
 def load_settings[SettingsT: ServiceSettings](
     settings_class: type[SettingsT], environment: Mapping[str, str] | None = None
 ) -> SettingsT:
-    """The settings, as the environment has them. Ends the process with one line a fault on standard error."""
+    """The settings, as the environment has them.
+
+    Ends the process with one line a fault on standard error, and an exit code that says that to start it again would
+    change nothing (EX_CONFIG of sysexits.h).
+    """
     try:
         return read_settings(settings_class, os.environ if environment is None else environment)
     except StartError as error:
         tell(settings_class.service_name, *error.faults)
-        raise SystemExit(1) from None
+        raise SystemExit(os.EX_CONFIG) from None
 
 
 def read_settings[SettingsT: ServiceSettings](

@@ -44,8 +44,9 @@ def running_stack(
     users: Sequence[str] = (),
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    ends_with: int = 0,
 ) -> Iterator[Stack]:
-    """Runs until the block ends; then stops it as Ctrl-C would, and insists that it stopped cleanly."""
+    """Runs until the block ends; then stops it as Ctrl-C would, and insists that it stopped cleanly, or as told."""
     data.mkdir(parents=True, exist_ok=True)
     log = data.parent / f"{data.name}.log"
     ready_file = data / "ready.json"
@@ -73,7 +74,7 @@ def running_stack(
         yield Stack(process, data, log)
     finally:
         code = stop(process)
-    assert code == 0, f"the system stopped with {code}; its log ends:\n{tail(log)}"
+    assert code == ends_with, f"the system stopped with {code}; its log ends:\n{tail(log)}"
 
 
 def stop(process: subprocess.Popen[bytes]) -> int:

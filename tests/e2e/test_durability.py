@@ -59,9 +59,10 @@ async def test_killing_a_process_loses_no_accepted_link(limited_stack: Stack, vi
         os.kill(before, signal.SIGKILL)
 
         async def back() -> bool:
-            return bool(limited_stack.ready["pids"].get(victim) not in (None, before))
+            now = limited_stack.ready["pids"].get(victim)
+            return f"{victim} (pid {now}) serves again" in limited_stack.log.read_text()
 
-        await eventually(back, f"{victim} is started again")
+        await eventually(back, f"{victim} serves again")
         at_death = len(await _links_when_up(dora, victim))
         await eventually(lambda: saved(at_death + 20), "links are being added again")
         enough.set()

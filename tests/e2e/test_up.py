@@ -130,16 +130,15 @@ def test_servers_of_the_environment_are_used_and_not_started(stack: Stack, tmp_p
             "DELINKCIOUS_NATS_URL": urls["nats"],
             "DELINKCIOUS_REDIS_URL": urls["redis"],
         }
-        for _ in range(2):
-            with running_stack(tmp_path / "data", environment=given, users=["dave"]) as other:
-                assert set(other.ready["pids"]) == SERVICES | OTHERS
-                assert other.ready["postgres"]["port"] == server.superuser.port
-                for name, url in urls.items():
-                    assert (other.ready[name]["url"], other.ready[name]["user"]) == (
-                        stack.ready[name]["url"],
-                        "administrator",
-                    )
-                    assert Path(other.ready[name]["password_file"]).read_text() in url
+        with running_stack(tmp_path / "data", environment=given, users=["dave"]) as other:
+            assert set(other.ready["pids"]) == SERVICES | OTHERS
+            assert other.ready["postgres"]["port"] == server.superuser.port
+            for name, url in urls.items():
+                assert (other.ready[name]["url"], other.ready[name]["user"]) == (
+                    stack.ready[name]["url"],
+                    "administrator",
+                )
+                assert Path(other.ready[name]["password_file"]).read_text() in url
         assert not (tmp_path / "data" / "postgres").exists()
 
 

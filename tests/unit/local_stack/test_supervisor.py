@@ -198,6 +198,15 @@ async def test_a_program_that_never_serves_is_given_up_with_its_last_words(
     assert supervisor.pids == {}
 
 
+async def test_a_program_that_cannot_live_with_its_settings_is_given_up_at_once(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    with pytest.raises(StartError) as refused:
+        await supervisor.start([program("pluto", tmp_path, BROKEN.replace("7", "78"))])
+    assert "exit code 78; its log ends:" in refused.value.faults[0]
+    assert "no such planet" in refused.value.faults[0]
+
+
 async def test_a_program_that_serves_too_late_is_named(record: Record, tmp_path: Path) -> None:
     supervisor = Supervisor(record, timing=Timing(poll=0.01, start_deadline=1))
     late = program("late", tmp_path, OBEDIENT.replace("(folder / name).touch()", ""))

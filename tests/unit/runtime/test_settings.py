@@ -207,7 +207,7 @@ def test_settings_are_fixed() -> None:
 def test_a_process_that_cannot_start_says_why_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         load_settings(Demanding, {"SECOND": "2"})
-    assert ended.value.code == 1
+    assert ended.value.code == 78
     written = capsys.readouterr()
     assert (written.out, written.err) == ("", "demanding: FIRST is not set; set it\n")
 
