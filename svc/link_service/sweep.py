@@ -14,7 +14,7 @@ from pkg.link_manager.sql_store import SqlLinkStore
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.object_model.errors import DelinkciousError
 from pkg.runtime.access import SOCIAL_GRAPH_MANAGER, USER_MANAGER
-from pkg.runtime.http_client import open_session
+from pkg.runtime.http_session import HttpSession
 from pkg.runtime.logs import configure_logs, get_logger
 from pkg.runtime.peers import connect_peer
 from pkg.runtime.postgres import open_pool
@@ -34,7 +34,7 @@ async def sweep(settings: LinkSweepSettings) -> int:
     mutual_auth = settings.load_mutual_auth()
     async with (
         await open_pool(settings.database, application_name=f"{settings.service_name} sweep", max_size=2) as pool,
-        open_session() as session,
+        HttpSession() as session,
     ):
         users = connect_peer(settings, mutual_auth, session, USER_MANAGER, settings.user_manager, clock)
         graph = connect_peer(settings, mutual_auth, session, SOCIAL_GRAPH_MANAGER, settings.social_graph_manager, clock)
