@@ -88,7 +88,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(request)
 
     async def send_pieces(self, body: AsyncIterator[bytes]) -> None:
-        """After a head that says ``Transfer-Encoding: chunked``. What ``body`` raises, the reading of the answer does."""
+        """What follows a head that says ``Transfer-Encoding: chunked``. Reading the answer raises as ``body`` does."""
         try:
             async for piece in body:
                 if piece:
