@@ -35,8 +35,9 @@ from pkg.events.operator import (  # noqa: E402
 )
 from pkg.events.outbox_reader import replay  # noqa: E402
 from pkg.events.settings import NatsAddress  # noqa: E402
-from pkg.local_stack.provisioning import DATABASES, ServiceDatabase  # noqa: E402
 from pkg.object_model.errors import DelinkciousError  # noqa: E402
+from pkg.provisioning.database_environment import Role, read_address  # noqa: E402
+from pkg.provisioning.databases import DATABASES, ServiceDatabase  # noqa: E402
 from pkg.runtime.logs import configure_logs  # noqa: E402
 from pkg.runtime.postgres import PostgresAddress, database_errors, open_pool  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
@@ -225,24 +226,7 @@ def outbox_addresses(
     if not named or (arguments.database and named != wanted):
         missing = [f"{database.variable}_SERVICE_HOST" for database in wanted if database not in named]
         raise StartError(f"the environment names no database; set {' and '.join(missing)}, or use --data")
-    return [(database, address_of(database, environment)) for database in named]
-
-
-def address_of(database: ServiceDatabase, environment: Mapping[str, str]) -> PostgresAddress:
-    prefix = database.variable
-    path = environment.get(f"{prefix}_PASSWORD_FILE")
-    if not path:
-        raise StartError(f"{prefix}_PASSWORD_FILE is not set; set it to the file with the password")
-    port = environment.get(f"{prefix}_SERVICE_PORT") or "5432"
-    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
-        raise StartError(f"{prefix}_SERVICE_PORT: {port!r} is not a port")
-    return PostgresAddress(
-        environment[f"{prefix}_SERVICE_HOST"],
-        int(port),
-        environment.get(f"{prefix}_NAME") or database.name,
-        environment.get(f"{prefix}_USER") or database.service,
-        read_password(Path(path)),
-    )
+    return [(database, read_address(database, Role.SERVICE, environment)) for database in named]
 
 
 async def replay_outboxes(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:

@@ -22,8 +22,12 @@ import psycopg2  # noqa: E402  # after the line above, as the rest
 from alembic.util import CommandError  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
-from pkg.local_stack.postgres_server import connect  # noqa: E402
-from pkg.local_stack.provisioning import DATABASES, ServiceDatabase  # noqa: E402
+from pkg.provisioning.database_environment import Role, choose_databases, read_address  # noqa: E402
+from pkg.provisioning.databases import (  # noqa: E402
+    DATABASES,
+    ServiceDatabase,
+    connect,
+)
 from pkg.runtime.migrations import upgrade  # noqa: E402
 from pkg.runtime.postgres import PostgresAddress  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
@@ -50,50 +54,15 @@ def read_arguments() -> argparse.Namespace:
 
 
 def choose(names: list[str] | None, environment: Mapping[str, str]) -> list[tuple[ServiceDatabase, PostgresAddress]]:
-    if names:
-        chosen = [database for database in DATABASES if database.name in names]
-    else:
-        chosen = [database for database in DATABASES if environment.get(f"{database.variable}_SERVICE_HOST")]
-    if not chosen:
-        variables = ", ".join(f"{database.variable}_SERVICE_HOST" for database in DATABASES)
-        raise StartError(f"the environment names no database; set one of {variables}")
     addresses, faults = [], []
-    for database in chosen:
+    for database in choose_databases(names or [], environment):
         try:
-            addresses.append((database, read_address(database, environment)))
+            addresses.append((database, read_address(database, Role.MIGRATOR, environment)))
         except StartError as error:
             faults += error.faults
     if faults:
         raise StartError(*faults)
     return addresses
-
-
-def read_address(database: ServiceDatabase, environment: Mapping[str, str]) -> PostgresAddress:
-    prefix = database.variable
-    faults = []
-    host = environment.get(f"{prefix}_SERVICE_HOST", "")
-    if not host:
-        faults.append(f"{prefix}_SERVICE_HOST is not set; set it to the host of its Postgres")
-    port = environment.get(f"{prefix}_SERVICE_PORT") or "5432"
-    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
-        faults.append(f"{prefix}_SERVICE_PORT: {port!r} is not a port")
-    name = environment.get(f"{prefix}_NAME") or database.name
-    password = ""
-    variable = f"{prefix}_MIGRATOR_PASSWORD_FILE"
-    path = environment.get(variable)
-    if not path:
-        faults.append(f"{variable} is not set; set it to the file with the migrator's password")
-    else:
-        try:
-            password = Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            faults.append(f"{variable}: cannot read {path}: {error.strerror}")
-        except UnicodeDecodeError:
-            faults.append(f"{variable}: {path} is not text")
-    if faults:
-        raise StartError(*faults)
-    user = environment.get(f"{prefix}_MIGRATOR_USER") or f"{name}_migrator"
-    return PostgresAddress(host, int(port), name, user, password)
 
 
 def current_revision(address: PostgresAddress) -> str | None:

@@ -23,10 +23,10 @@ from pkg.local_stack.nats_server import ADMINISTRATOR, NatsServer
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.postgres_server import PostgresServer, can_connect
 from pkg.local_stack.program import launch_command
-from pkg.local_stack.provisioning import DATABASES, ServiceDatabase, address_of, provision
 from pkg.local_stack.secret_store import SecretStore
 from pkg.local_stack.valkey_server import ValkeyServer
 from pkg.news_manager.redis_store import RedisAddress, connect_redis
+from pkg.provisioning.databases import DATABASES, ServiceDatabase, address_of, provision
 from pkg.runtime.access import NEWS_MANAGER
 from pkg.runtime.migrations import upgrade
 from pkg.runtime.postgres import PostgresAddress, open_pool
@@ -72,11 +72,11 @@ class TestPostgres:
     secrets: SecretStore
 
     def make(self, database: ServiceDatabase) -> None:
-        provision(self.superuser, database, self.secrets)
+        provision(self.superuser, database, self.secrets.get)
         upgrade(self.address(database, database.migrator), database.migrations)
 
     def address(self, database: ServiceDatabase, role: str) -> PostgresAddress:
-        return address_of(self.superuser, database, role, self.secrets)
+        return address_of(self.superuser, database, role, self.secrets.get)
 
 
 @contextmanager

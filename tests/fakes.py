@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
-from pkg.object_model.errors import DelinkciousError, Unavailable
+from pkg.object_model.errors import DelinkciousError, NotFound, Unavailable
 from pkg.object_model.interfaces import SocialGraphManager, UserDirectory
 from pkg.object_model.types import (
     Actor,
+    DirectoryEntry,
     FollowCounts,
     FollowRequest,
     FollowState,
@@ -48,6 +49,8 @@ class FakeUserDirectory(UserDirectory):
 
     def __init__(self, users: Iterable[Actor] = ()) -> None:
         self._by_name: dict[str, Actor] = {}
+        #: Ids of those whose account is private.
+        self.private: set[int] = set()
         self.asked = 0
         self.fault: DelinkciousError | None = None
         for user in users:
@@ -63,9 +66,13 @@ class FakeUserDirectory(UserDirectory):
     def remove(self, name: str) -> None:
         del self._by_name[name.lower()]
 
-    async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
+    async def find_users(self, names: Collection[str]) -> dict[str, DirectoryEntry]:
         self._look()
-        return {name: self._by_name[name.lower()] for name in names if name.lower() in self._by_name}
+        return {
+            name: DirectoryEntry(user.user_id, user.name, user.user_id in self.private)
+            for name in names
+            if (user := self._by_name.get(name.lower()))
+        }
 
     async def find_names(self, user_ids: Collection[int]) -> dict[int, str]:
         self._look()
@@ -79,11 +86,13 @@ class FakeUserDirectory(UserDirectory):
 
 
 class FakeSocialGraph(SocialGraphManager):
-    """Who follows whom, by id. Names come from the directory; ``asked`` counts questions for a relationship."""
+    """Who follows whom and who has blocked whom, by id. Nobody is asked before they are followed. Names come from the
+    directory; ``asked`` counts questions for a relationship."""
 
     def __init__(self, directory: UserDirectory | None = None) -> None:
         self._directory = directory or FakeUserDirectory()
         self._follows: dict[tuple[int, int], None] = {}
+        self._blocks: dict[tuple[int, int], None] = {}
         self.asked = 0
         self.fault: DelinkciousError | None = None
 
@@ -100,6 +109,24 @@ class FakeSocialGraph(SocialGraphManager):
     async def unfollow(self, actor: Actor | None, request: FollowRequest) -> None:
         self.set_following(*await self._ids(request), following=False)
 
+    async def accept_follow_request(self, actor: Actor | None, request: FollowRequest) -> None:
+        self.set_following(*await self._ids(request))
+
+    async def reject_follow_request(self, actor: Actor | None, request: FollowRequest) -> None:
+        pass
+
+    async def kick_follower(self, actor: Actor | None, request: FollowRequest) -> None:
+        self.set_following(*await self._ids(request), following=False)
+
+    async def block(self, actor: Actor | None, name: str) -> None:
+        user_id, other_id = await self._ids(FollowRequest(follower=actor.name if actor else "", followed=name))
+        self._blocks[user_id, other_id] = None
+        self.set_following(user_id, other_id, following=False)
+        self.set_following(other_id, user_id, following=False)
+
+    async def unblock(self, actor: Actor | None, name: str) -> None:
+        self._blocks.pop(await self._ids(FollowRequest(follower=actor.name if actor else "", followed=name)), None)
+
     async def get_followers(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         user = (await self._directory.find_users([request.username]))[request.username]
         return await self._page([pair[0] for pair in self._follows if pair[1] == user.user_id])
@@ -107,6 +134,16 @@ class FakeSocialGraph(SocialGraphManager):
     async def get_following(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         user = (await self._directory.find_users([request.username]))[request.username]
         return await self._page([pair[1] for pair in self._follows if pair[0] == user.user_id])
+
+    async def get_incoming_requests(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        return NamePage([], "")
+
+    async def get_outgoing_requests(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        return NamePage([], "")
+
+    async def get_blocked(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        user = (await self._directory.find_users([request.username]))[request.username]
+        return await self._page([pair[1] for pair in self._blocks if pair[0] == user.user_id])
 
     async def get_follower_ids(self, user_id: int, start_token: str, limit: int) -> IdPage:
         if self.fault is not None:
@@ -127,6 +164,8 @@ class FakeSocialGraph(SocialGraphManager):
             raise self.fault
         if viewer_id == user_id:
             return Relationship.SELF
+        if (viewer_id, user_id) in self._blocks or (user_id, viewer_id) in self._blocks:
+            raise NotFound("there is no such user; check the name", code="user_not_found")
         return Relationship.FOLLOWING if (viewer_id, user_id) in self._follows else Relationship.NONE
 
     async def _ids(self, request: FollowRequest) -> tuple[int, int]:

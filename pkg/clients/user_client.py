@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from pkg.clients.reply import read_reply
 from pkg.object_model import interfaces
-from pkg.object_model.types import Actor, Identity, RegisterRequest, Session, User, WireRequest
-from pkg.object_model.wire import actor_from_wire, identity_from_wire, session_from_wire, user_from_wire
+from pkg.object_model.types import Actor, DirectoryEntry, Identity, RegisterRequest, Session, User, WireRequest
+from pkg.object_model.wire import entry_from_wire, identity_from_wire, session_from_wire, user_from_wire
 from pkg.object_model.wire_requests import (
     MAX_LOOKUP,
     AuthenticateRequest,
@@ -46,14 +46,14 @@ class UserClient(interfaces.UserManager):
         body = await self._http.request("GET", f"/users/{quote(name, safe='')}", actor=actor, repeatable=True)
         return read_reply(_SERVICE, body, lambda wire: user_from_wire(wire["user"]))
 
-    async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
-        found: dict[str, Actor] = {}
+    async def find_users(self, names: Collection[str]) -> dict[str, DirectoryEntry]:
+        found: dict[str, DirectoryEntry] = {}
         for some in batched(names, MAX_LOOKUP):
             body = await self._post("/users/find", FindUsersRequest(names=some), repeatable=True)
             found |= read_reply(
                 _SERVICE,
                 body,
-                lambda wire: {name: actor_from_wire(user) for name, user in wire["users"].items()},
+                lambda wire: {name: entry_from_wire(user) for name, user in wire["users"].items()},
             )
         return found
 

@@ -192,22 +192,23 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
         """Whose links they are, and as whom the actor sees them.
 
         Raises:
-            NotFound: there is no such user.
+            NotFound: there is no such user, or one of the two has blocked the other (``user_not_found``).
         """
         if actor is not None and actor.name.casefold() == username.casefold():
             return actor.user_id, Audience.OWNER
         owner = (await self._users.find_users([username])).get(username)
         if owner is None:
             raise NotFound("there is no such user; check the name", code="user_not_found")
-        if actor is None:
-            return owner.user_id, Audience.STRANGER
-        match await self._social_graph.get_relationship(actor, actor.user_id, owner.user_id):
+        relationship = Relationship.NONE
+        if actor is not None:
+            relationship = await self._social_graph.get_relationship(actor, actor.user_id, owner.user_id)
+        match relationship:
             case Relationship.SELF:
                 return owner.user_id, Audience.OWNER
             case Relationship.FOLLOWING:
                 return owner.user_id, Audience.FOLLOWER
             case _:
-                return owner.user_id, Audience.STRANGER
+                return owner.user_id, Audience.NOBODY if owner.private else Audience.STRANGER
 
     # --- changing -----------------------------------------------------------------------------------------------------
 

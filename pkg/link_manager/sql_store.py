@@ -46,12 +46,18 @@ _VISIBILITIES: Final = (Visibility.PUBLIC, Visibility.FOLLOWERS, Visibility.PRIV
 _STATUSES: Final = (LinkStatus.PENDING, LinkStatus.VALID, LinkStatus.INVALID)
 _VISIBILITY_NUMBERS: Final = {visibility: number for number, visibility in enumerate(_VISIBILITIES)}
 _STATUS_NUMBERS: Final = {status: number for number, status in enumerate(_STATUSES)}
-#: Written out, not passed: each then has an index of its own.
-_SEES: Final = {Audience.OWNER: "", Audience.FOLLOWER: "visibility <= 1", Audience.STRANGER: "visibility = 0"}
+#: Written out, not passed: each then has an index of its own, and nobody's needs none. A table goes before the column.
+_SEES: Final = {
+    Audience.OWNER: "",
+    Audience.FOLLOWER: "{}visibility <= 1",
+    Audience.STRANGER: "{}visibility = 0",
+    Audience.NOBODY: "false",
+}
 _COUNTED: Final = {
     Audience.OWNER: "public + followers + private",
     Audience.FOLLOWER: "public + followers",
     Audience.STRANGER: "public",
+    Audience.NOBODY: "0",
 }
 
 #: Links that one statement of an import writes.
@@ -590,7 +596,7 @@ def _find_statement(shape: _Shape) -> str:
         source += "\nJOIN link_tags AS t ON t.user_id = l.user_id AND t.created_at = l.created_at AND t.link_id = l.id"
         where += ["t.user_id = $1", f"t.tag_key = ${next(numbers)}"]
     if sees := _SEES[shape.audience]:
-        where += [f"{table}.{sees}" for table in (("l", "t") if shape.tagged else ("l",))]
+        where += [sees.format(table) for table in (("l.", "t.") if shape.tagged else ("l.",))]
     where += [f"l.{column} = ${next(numbers)}" for column in shape.equal]
     where += [f"l.{column} ~ ${next(numbers)}" for column in shape.matched]
     if shape.after:
@@ -612,7 +618,11 @@ def _score(number: int) -> str:
 
 @cache
 def _export_statement(audience: Audience, after: bool) -> str:
-    where = ["user_id = $1", *filter(None, [_SEES[audience]]), *(["(created_at, id) > ($3, $4)"] if after else [])]
+    where = [
+        "user_id = $1",
+        *filter(None, [_SEES[audience].format("")]),
+        *(["(created_at, id) > ($3, $4)"] if after else []),
+    ]
     return f"SELECT {_COLUMNS} FROM links WHERE {' AND '.join(where)} ORDER BY created_at, id LIMIT $2"
 
 

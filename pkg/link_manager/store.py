@@ -22,6 +22,8 @@ class Audience(StrEnum):
     OWNER = "owner"
     FOLLOWER = "follower"
     STRANGER = "stranger"
+    #: To whom a private account shows nothing.
+    NOBODY = "nobody"
 
     def sees(self, visibility: Visibility) -> bool:
         match self:
@@ -31,6 +33,8 @@ class Audience(StrEnum):
                 return visibility is not Visibility.PRIVATE
             case Audience.STRANGER:
                 return visibility is Visibility.PUBLIC
+            case Audience.NOBODY:
+                return False
 
 
 class Place(NamedTuple):

@@ -12,6 +12,7 @@ import psycopg2
 from pkg.local_stack.binaries import postgres_binary
 from pkg.local_stack.ports import LOOPBACK
 from pkg.local_stack.program import Program, tied_command
+from pkg.provisioning.databases import connect
 from pkg.runtime.postgres import PostgresAddress
 
 SUPERUSER = "postgres"
@@ -108,17 +109,3 @@ def can_connect(address: PostgresAddress) -> bool:
     except psycopg2.OperationalError:
         return False
     return True
-
-
-def connect(address: PostgresAddress) -> "psycopg2.extensions.connection":
-    """A connection for administration, each statement its own transaction. Raises psycopg2.OperationalError."""
-    connection = psycopg2.connect(
-        host=address.host,
-        port=address.port,
-        dbname=address.database,
-        user=address.user,
-        password=address.password,
-        connect_timeout=5,
-    )
-    connection.autocommit = True
-    return connection

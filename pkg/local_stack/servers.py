@@ -18,6 +18,7 @@ from pkg.local_stack.ports import LOOPBACK, PortChooser
 from pkg.local_stack.postgres_server import PostgresServer
 from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.valkey_server import ValkeyServer
+from pkg.provisioning.databases import connect
 from pkg.runtime.postgres import PostgresAddress
 from pkg.runtime.start_error import StartError
 
@@ -110,7 +111,7 @@ def check_given_postgres(address: PostgresAddress) -> None:
         StartError: nobody answers there, or we are not let in.
     """
     try:
-        postgres_server.connect(address).close()
+        connect(address).close()
     except psycopg2.OperationalError as error:
         raise StartError(f"{POSTGRES_URL}: cannot connect: {str(error).strip()}") from None
 

@@ -12,8 +12,8 @@ from typing import Final
 from pkg.local_stack import demo_site
 from pkg.local_stack.ports import LOOPBACK
 from pkg.local_stack.program import Program
-from pkg.local_stack.provisioning import ServiceDatabase, database_named
 from pkg.local_stack.servers import Login
+from pkg.provisioning.databases import ServiceDatabase, database_named
 from pkg.runtime.access import (
     API_GATEWAY,
     LINK_CHECK_FUNCTION,

@@ -20,12 +20,12 @@ from pkg.local_stack.log_lines import Level
 from pkg.local_stack.mutual_auth import write_mutual_auth
 from pkg.local_stack.nats_server import ADMINISTRATOR
 from pkg.local_stack.ports import LOOPBACK, PortChooser, is_free
-from pkg.local_stack.provisioning import DATABASES, address_of, provision
 from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.servers import Servers, check_given_postgres, choose_servers
 from pkg.local_stack.services import SERVICES, Service, Surroundings
 from pkg.local_stack.supervisor import Supervisor
 from pkg.object_model.errors import Unavailable
+from pkg.provisioning.databases import DATABASES, address_of, provision
 from pkg.runtime.access import API_GATEWAY, OPERATOR, USER_MANAGER
 from pkg.runtime.migrations import upgrade
 from pkg.runtime.postgres import PostgresAddress
@@ -183,8 +183,8 @@ class _Stack:
         # One after the other: Alembic's operations find their connection in a global.
         for database in DATABASES:
             try:
-                provision(superuser, database, self._store)
-                upgrade(address_of(superuser, database, database.migrator, self._store), database.migrations)
+                provision(superuser, database, self._store.get)
+                upgrade(address_of(superuser, database, database.migrator, self._store.get), database.migrations)
             except (psycopg2.Error, SQLAlchemyError, ImportError) as error:
                 raise StartError(f"cannot make or migrate the database {database.name}: {error}") from None
 

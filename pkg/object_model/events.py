@@ -119,7 +119,11 @@ class LinkCheckedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowEvent:
-    """The follower is the actor."""
+    """Somebody follows somebody, or does no longer.
+
+    Told in the follower's name, whoever brought it about, so that what is told of a pair keeps its order. Times of one
+    follower's events rise from each to the next.
+    """
 
     id: int
     follower_id: int

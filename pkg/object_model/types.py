@@ -47,7 +47,15 @@ class Relationship(StrEnum):
 
 class FollowState(StrEnum):
     FOLLOWING = "following"
+    #: Until the one to be followed agrees, whose account is private.
     REQUESTED = "requested"
+
+
+class RequestDirection(StrEnum):
+    """Of requests to follow."""
+
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
 
 
 class TokenKind(StrEnum):
@@ -96,6 +104,20 @@ class Session:
 # --- users --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class DirectoryEntry:
+    """What other services need to know of a user whom somebody names."""
+
+    user_id: int
+    name: str
+    #: Whether followers alone may look.
+    private: bool = False
+
+    @property
+    def ref(self) -> Actor:
+        return Actor(self.user_id, self.name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     id: int
@@ -108,6 +130,10 @@ class User:
     @property
     def ref(self) -> Actor:
         return Actor(self.id, self.name)
+
+    @property
+    def entry(self) -> DirectoryEntry:
+        return DirectoryEntry(self.id, self.name, self.private)
 
 
 # --- links --------------------------------------------------------------------------------------------------------

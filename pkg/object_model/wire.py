@@ -10,6 +10,7 @@ from typing import Any
 from pkg.object_model.types import (
     Actor,
     CheckLinkRequest,
+    DirectoryEntry,
     FollowCounts,
     Identity,
     IdPage,
@@ -171,6 +172,15 @@ def actor_from_wire(wire: Mapping[str, Any]) -> Actor:
     return Actor(int(wire["Id"]), wire["Name"])
 
 
+def entry_to_wire(entry: DirectoryEntry) -> Wire:
+    return {"Id": str(entry.user_id), "Name": entry.name, "Private": entry.private}
+
+
+def entry_from_wire(wire: Mapping[str, Any]) -> DirectoryEntry:
+    # A user service of the version before does not say, and has no private accounts.
+    return DirectoryEntry(int(wire["Id"]), wire["Name"], wire.get("Private", False))
+
+
 def session_to_wire(session: Session) -> Wire:
     """``session`` is the token itself, as the original's clients expect it."""
     return {
@@ -220,7 +230,7 @@ def identity_from_wire(wire: Mapping[str, Any]) -> Identity:
 
 
 def name_page_to_wire(key: str, page: NamePage) -> Wire:
-    """``key`` is ``followers`` or ``following``."""
+    """``key`` says whose names they are: ``followers``, ``following``, ``requests``, ``blocked``."""
     return {
         key: dict.fromkeys(page.names, True),
         "NextPageToken": page.next_page_token,

@@ -40,6 +40,8 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
             {
                 "graph.write": frozenset({API_GATEWAY}),
                 "graph.read": frozenset({API_GATEWAY, LINK_MANAGER, NEWS_MANAGER}),
+                # What is for the user alone: who asked, who is blocked.
+                "graph.read_own": frozenset({API_GATEWAY}),
             }
         ),
         NEWS_MANAGER: MappingProxyType({"news.read": frozenset({API_GATEWAY})}),

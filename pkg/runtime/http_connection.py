@@ -88,7 +88,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(request)
 
     async def send_pieces(self, body: AsyncIterator[bytes]) -> None:
-        """What follows a head that says ``Transfer-Encoding: chunked``. Reading the answer raises as ``body`` does."""
+        """After a head that says ``Transfer-Encoding: chunked``. What ``body`` raises, reading the answer raises."""
         try:
             async for piece in body:
                 if piece:

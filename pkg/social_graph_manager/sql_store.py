@@ -1,22 +1,28 @@
 """The social graph in Postgres.
 
-A follow is a row on either side and one more in two counts that are kept, never counted. Every transaction locks its
-edge first and then the counts in the order of user ids, so no two of them can wait for each other. What is told is a
-row of the outbox, written last: under the lock on the follower's counts, and so in the order of what that user did.
+A follow is a row on either side and one more in two counts that are kept, never counted; a request is a row on either
+side. Every transaction takes the lock of its pair first, so that a block and a follow, or a yes and a change of mind,
+come one after the other; then it locks counts in the order of user ids, so no two of them can wait for each other in a
+circle. What is told is a row of the outbox, written last: under the lock on the follower's counts, and so in the order
+of what became of that user.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
 from pkg.events.outbox import insert_events
-from pkg.object_model.events import FollowEvent
-from pkg.object_model.types import FollowCounts
+from pkg.object_model.types import FollowCounts, FollowState
 from pkg.runtime.postgres import database_errors
-from pkg.social_graph_manager.store import Edge, SocialGraphStore
+from pkg.social_graph_manager.store import Edge, SocialGraphStore, Tell, Ties, check_may_follow
 
+# Until the end of the transaction. What is read in the same statement would be from before the lock was granted.
+_LOCK_PAIR: Final = "SELECT pg_advisory_xact_lock($1)"
 _ADD_FOLLOWING: Final = """
     INSERT INTO following (user_id, followed_id, created_at) VALUES ($1, $2, $3)
     ON CONFLICT DO NOTHING
@@ -26,33 +32,33 @@ _ADD_FOLLOWER: Final = "INSERT INTO followers (user_id, follower_id, created_at)
 _REMOVE_FOLLOWING: Final = "DELETE FROM following WHERE user_id = $1 AND followed_id = $2 RETURNING true"
 _REMOVE_FOLLOWER: Final = "DELETE FROM followers WHERE user_id = $1 AND follower_id = $2"
 _RAISE_COUNTS: Final = """
-    INSERT INTO follow_counts AS kept (user_id, followers, following) VALUES ($1, $2, $3)
+    INSERT INTO follow_counts AS kept (user_id, followers, following, told_at) VALUES ($1, $2, $3, $4)
     ON CONFLICT (user_id) DO UPDATE
-    SET followers = kept.followers + excluded.followers, following = kept.following + excluded.following
+    SET followers = kept.followers + excluded.followers, following = kept.following + excluded.following,
+        told_at = greatest(excluded.told_at, kept.told_at + interval '1 microsecond')
+    RETURNING told_at
 """
 _LOWER_COUNTS: Final = """
-    UPDATE follow_counts SET followers = followers - $2, following = following - $3 WHERE user_id = $1
-"""
-_FIRST_FOLLOWERS: Final = """
-    SELECT created_at, follower_id FROM followers
+    UPDATE follow_counts
+    SET followers = followers - $2, following = following - $3,
+        told_at = greatest($4, told_at + interval '1 microsecond')
     WHERE user_id = $1
-    ORDER BY created_at DESC, follower_id DESC LIMIT $2
+    RETURNING told_at
 """
-_MORE_FOLLOWERS: Final = """
-    SELECT created_at, follower_id FROM followers
-    WHERE user_id = $1 AND (created_at, follower_id) < ($3, $4)
-    ORDER BY created_at DESC, follower_id DESC LIMIT $2
+_ADD_OUTGOING: Final = """
+    INSERT INTO outgoing_requests (user_id, followed_id, created_at) VALUES ($1, $2, $3)
+    ON CONFLICT DO NOTHING
+    RETURNING true
 """
-_FIRST_FOLLOWING: Final = """
-    SELECT created_at, followed_id FROM following
-    WHERE user_id = $1
-    ORDER BY created_at DESC, followed_id DESC LIMIT $2
+_ADD_INCOMING: Final = "INSERT INTO incoming_requests (user_id, follower_id, created_at) VALUES ($1, $2, $3)"
+_REMOVE_OUTGOING: Final = "DELETE FROM outgoing_requests WHERE user_id = $1 AND followed_id = $2 RETURNING true"
+_REMOVE_INCOMING: Final = "DELETE FROM incoming_requests WHERE user_id = $1 AND follower_id = $2"
+_ADD_BLOCK: Final = """
+    INSERT INTO blocks (user_id, blocked_id, created_at) VALUES ($1, $2, $3)
+    ON CONFLICT DO NOTHING
+    RETURNING true
 """
-_MORE_FOLLOWING: Final = """
-    SELECT created_at, followed_id FROM following
-    WHERE user_id = $1 AND (created_at, followed_id) < ($3, $4)
-    ORDER BY created_at DESC, followed_id DESC LIMIT $2
-"""
+_REMOVE_BLOCK: Final = "DELETE FROM blocks WHERE user_id = $1 AND blocked_id = $2 RETURNING true"
 # In the order of the primary key.
 _FOLLOWER_IDS: Final = """
     SELECT follower_id FROM followers
@@ -60,40 +66,114 @@ _FOLLOWER_IDS: Final = """
     ORDER BY follower_id LIMIT $2
 """
 _GET_COUNTS: Final = "SELECT followers, following FROM follow_counts WHERE user_id = $1"
-_IS_FOLLOWING: Final = "SELECT true FROM following WHERE user_id = $1 AND followed_id = $2"
+_GET_TIES: Final = """
+    SELECT
+        EXISTS (SELECT FROM following WHERE user_id = $1 AND followed_id = $2) AS following,
+        EXISTS (SELECT FROM outgoing_requests WHERE user_id = $1 AND followed_id = $2) AS requested,
+        EXISTS (SELECT FROM blocks WHERE user_id = $1 AND blocked_id = $2) AS blocked,
+        EXISTS (SELECT FROM blocks WHERE user_id = $2 AND blocked_id = $1) AS blocked_by
+"""
+_FIND_HIDDEN: Final = """
+    SELECT blocked_id FROM blocks WHERE user_id = $1 AND blocked_id = ANY($2::bigint[])
+    UNION ALL
+    SELECT user_id FROM blocks WHERE blocked_id = $1 AND user_id = ANY($2::bigint[])
+"""
+
+type _Connection = asyncpg.pool.PoolConnectionProxy
+
+
+class _Listing(NamedTuple):
+    """Two statements: the first page of a list, and the others."""
+
+    first: str
+    more: str
+
+
+def _listing(table: str, other: str) -> _Listing:
+    order = f"ORDER BY created_at DESC, {other} DESC LIMIT $2"
+    first = f"SELECT created_at, {other} FROM {table} WHERE user_id = $1"
+    return _Listing(f"{first} {order}", f"{first} AND (created_at, {other}) < ($3, $4) {order}")
+
+
+_FOLLOWERS: Final = _listing("followers", "follower_id")
+_FOLLOWING: Final = _listing("following", "followed_id")
+_INCOMING: Final = _listing("incoming_requests", "follower_id")
+_OUTGOING: Final = _listing("outgoing_requests", "followed_id")
+_BLOCKED: Final = _listing("blocks", "blocked_id")
 
 
 class SqlSocialGraphStore(SocialGraphStore):
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def follow(self, follower_id: int, followed_id: int, now: datetime, event: FollowEvent) -> bool:
-        with database_errors():
-            async with self._pool.acquire() as connection, connection.transaction():
-                if not await connection.fetchval(_ADD_FOLLOWING, follower_id, followed_id, now):
-                    return False
-                await connection.execute(_ADD_FOLLOWER, followed_id, follower_id, now)
-                for change in _count_changes(follower_id, followed_id):
-                    await connection.execute(_RAISE_COUNTS, *change)
-                await insert_events(connection, [event])
-                return True
+    # --- changing -----------------------------------------------------------------------------------------------------
 
-    async def unfollow(self, follower_id: int, followed_id: int, event: FollowEvent) -> bool:
+    async def follow(self, follower_id: int, followed_id: int, now: datetime, tell: Tell) -> bool:
+        async with self._hold(follower_id, followed_id) as connection:
+            check_may_follow(await _get_ties(connection, follower_id, followed_id))
+            await _end_request(connection, follower_id, followed_id)
+            return await _begin_follow(connection, follower_id, followed_id, now, tell)
+
+    async def request(self, follower_id: int, followed_id: int, now: datetime) -> FollowState:
+        async with self._hold(follower_id, followed_id) as connection:
+            ties = await _get_ties(connection, follower_id, followed_id)
+            check_may_follow(ties)
+            if ties.following:
+                return FollowState.FOLLOWING
+            if await connection.fetchval(_ADD_OUTGOING, follower_id, followed_id, now):
+                await connection.execute(_ADD_INCOMING, followed_id, follower_id, now)
+            return FollowState.REQUESTED
+
+    async def accept(self, follower_id: int, followed_id: int, now: datetime, tell: Tell) -> bool:
+        async with self._hold(follower_id, followed_id) as connection:
+            if await _end_request(connection, follower_id, followed_id):
+                await _begin_follow(connection, follower_id, followed_id, now, tell)
+                return True
+            return (await _get_ties(connection, follower_id, followed_id)).following
+
+    async def reject(self, follower_id: int, followed_id: int) -> bool:
+        async with self._hold(follower_id, followed_id) as connection:
+            return await _end_request(connection, follower_id, followed_id)
+
+    async def unfollow(self, follower_id: int, followed_id: int, now: datetime, tell: Tell) -> bool:
+        async with self._hold(follower_id, followed_id) as connection:
+            return await _end(connection, [(follower_id, followed_id)], now, tell)
+
+    async def block(self, user_id: int, blocked_id: int, now: datetime, tell: Tell) -> bool:
+        async with self._hold(user_id, blocked_id) as connection:
+            if not await connection.fetchval(_ADD_BLOCK, user_id, blocked_id, now):
+                return False
+            await _end(connection, [(user_id, blocked_id), (blocked_id, user_id)], now, tell)
+            return True
+
+    async def unblock(self, user_id: int, blocked_id: int) -> bool:
+        async with self._hold(user_id, blocked_id) as connection:
+            return bool(await connection.fetchval(_REMOVE_BLOCK, user_id, blocked_id))
+
+    @asynccontextmanager
+    async def _hold(self, user_id: int, other_id: int) -> AsyncIterator[_Connection]:
+        """A transaction in which nothing else happens to the two."""
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                if not await connection.fetchval(_REMOVE_FOLLOWING, follower_id, followed_id):
-                    return False
-                await connection.execute(_REMOVE_FOLLOWER, followed_id, follower_id)
-                for change in _count_changes(follower_id, followed_id):
-                    await connection.execute(_LOWER_COUNTS, *change)
-                await insert_events(connection, [event])
-                return True
+                await connection.execute(_LOCK_PAIR, _pair_key(user_id, other_id))
+                yield connection
+
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     async def list_followers(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
-        return await self._list(_FIRST_FOLLOWERS, _MORE_FOLLOWERS, user_id, after, limit)
+        return await self._list(_FOLLOWERS, user_id, after, limit)
 
     async def list_following(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
-        return await self._list(_FIRST_FOLLOWING, _MORE_FOLLOWING, user_id, after, limit)
+        return await self._list(_FOLLOWING, user_id, after, limit)
+
+    async def list_incoming(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
+        return await self._list(_INCOMING, user_id, after, limit)
+
+    async def list_outgoing(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
+        return await self._list(_OUTGOING, user_id, after, limit)
+
+    async def list_blocked(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
+        return await self._list(_BLOCKED, user_id, after, limit)
 
     async def list_follower_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
         with database_errors():
@@ -105,19 +185,79 @@ class SqlSocialGraphStore(SocialGraphStore):
             row = await self._pool.fetchrow(_GET_COUNTS, user_id)
         return FollowCounts(*row) if row else FollowCounts(0, 0)
 
-    async def is_following(self, follower_id: int, followed_id: int) -> bool:
+    async def get_ties(self, user_id: int, other_id: int) -> Ties:
         with database_errors():
-            return bool(await self._pool.fetchval(_IS_FOLLOWING, follower_id, followed_id))
+            return await _get_ties(self._pool, user_id, other_id)
 
-    async def _list(self, first: str, more: str, user_id: int, after: Edge | None, limit: int) -> list[Edge]:
+    async def find_hidden(self, user_id: int, other_ids: Collection[int]) -> set[int]:
+        with database_errors():
+            rows = await self._pool.fetch(_FIND_HIDDEN, user_id, list(other_ids))
+        return {other_id for (other_id,) in rows}
+
+    async def _list(self, listing: _Listing, user_id: int, after: Edge | None, limit: int) -> list[Edge]:
         with database_errors():
             if after is None:
-                rows = await self._pool.fetch(first, user_id, limit)
+                rows = await self._pool.fetch(listing.first, user_id, limit)
             else:
-                rows = await self._pool.fetch(more, user_id, limit, after.created_at, after.user_id)
+                rows = await self._pool.fetch(listing.more, user_id, limit, after.created_at, after.user_id)
         return [Edge(created_at, other_id) for created_at, other_id in rows]
 
 
-def _count_changes(follower_id: int, followed_id: int) -> list[tuple[int, int, int]]:
-    """User, followers, following; by user id, which is the order of locks."""
-    return sorted([(follower_id, 0, 1), (followed_id, 1, 0)])
+# --- inside a transaction that holds the pair -------------------------------------------------------------------------
+
+
+async def _begin_follow(connection: _Connection, follower_id: int, followed_id: int, now: datetime, tell: Tell) -> bool:
+    """Whether this is new."""
+    if not await connection.fetchval(_ADD_FOLLOWING, follower_id, followed_id, now):
+        return False
+    await connection.execute(_ADD_FOLLOWER, followed_id, follower_id, now)
+    await _count(connection, _RAISE_COUNTS, [(follower_id, followed_id)], now, tell)
+    return True
+
+
+async def _end(connection: _Connection, pairs: Sequence[tuple[int, int]], now: datetime, tell: Tell) -> bool:
+    """Whether there was anything to end, of pairs of a follower and a followed."""
+    requests = [pair for pair in pairs if await _end_request(connection, *pair)]
+    follows = []
+    for follower_id, followed_id in pairs:
+        if await connection.fetchval(_REMOVE_FOLLOWING, follower_id, followed_id):
+            await connection.execute(_REMOVE_FOLLOWER, followed_id, follower_id)
+            follows.append((follower_id, followed_id))
+    await _count(connection, _LOWER_COUNTS, follows, now, tell)
+    return bool(requests or follows)
+
+
+async def _end_request(connection: _Connection, follower_id: int, followed_id: int) -> bool:
+    """Whether there was one."""
+    if not await connection.fetchval(_REMOVE_OUTGOING, follower_id, followed_id):
+        return False
+    await connection.execute(_REMOVE_INCOMING, followed_id, follower_id)
+    return True
+
+
+async def _count(
+    connection: _Connection, statement: str, follows: Sequence[tuple[int, int]], now: datetime, tell: Tell
+) -> None:
+    """Counts follows that began or ended, and tells them."""
+    changes: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for follower_id, followed_id in follows:
+        changes[followed_id][0] += 1
+        changes[follower_id][1] += 1
+    told_at = {
+        # By user id, which is the order of locks.
+        user_id: await connection.fetchval(statement, user_id, *changes[user_id], now)
+        for user_id in sorted(changes)
+    }
+    await insert_events(connection, [tell(follower_id, told_at[follower_id]) for follower_id, _ in follows])
+
+
+async def _get_ties(connection: "asyncpg.Pool | _Connection", user_id: int, other_id: int) -> Ties:
+    row = await connection.fetchrow(_GET_TIES, user_id, other_id)
+    assert row is not None  # noqa: S101  # a SELECT without FROM has one row
+    return Ties(**row)
+
+
+def _pair_key(user_id: int, other_id: int) -> int:
+    """The same for both directions. Two pairs with one key would wait for each other for nothing."""
+    pair = "{}:{}".format(*sorted((user_id, other_id)))
+    return int.from_bytes(hashlib.blake2b(pair.encode(), digest_size=8).digest(), signed=True)

@@ -12,6 +12,7 @@ from pkg.object_model.errors import InvalidArgument, NotFound, Unauthenticated
 from pkg.object_model.types import (
     USER_NAME_PATTERN,
     Actor,
+    DirectoryEntry,
     Identity,
     RegisterRequest,
     Session,
@@ -134,7 +135,7 @@ class UserManager(interfaces.UserManager):
             raise NotFound("there is no such user; check the name", code="user_not_found")
         return user
 
-    async def find_users(self, names: Collection[str]) -> dict[str, Actor]:
+    async def find_users(self, names: Collection[str]) -> dict[str, DirectoryEntry]:
         keys = {name: name.casefold() for name in names if _is_name(name)}
         found = await self._store.find_users(set(keys.values())) if keys else {}
         return {name: found[key] for name, key in keys.items() if key in found}

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pkg.object_model.types import Actor, Identity, TokenInfo, TokenKind, User
+from pkg.object_model.types import Actor, DirectoryEntry, Identity, TokenInfo, TokenKind, User
 from pkg.user_manager.providers import ProviderIdentity
 from pkg.user_manager.store import Account, StoredToken, UserStore, identity_taken, name_taken
 
@@ -42,8 +42,8 @@ class MemoryUserStore(UserStore):
         entry = self._by_key.get(key)
         return Account(entry.user.ref, entry.identity) if entry else None
 
-    async def find_users(self, keys: Collection[str]) -> dict[str, Actor]:
-        return {key: self._by_key[key].user.ref for key in keys if key in self._by_key}
+    async def find_users(self, keys: Collection[str]) -> dict[str, DirectoryEntry]:
+        return {key: self._by_key[key].user.entry for key in keys if key in self._by_key}
 
     async def find_names(self, user_ids: Collection[int]) -> dict[int, str]:
         return {user_id: self._by_id[user_id].user.name for user_id in user_ids if user_id in self._by_id}

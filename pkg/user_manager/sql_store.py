@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from pkg.object_model.errors import Unavailable
-from pkg.object_model.types import Actor, Identity, TokenInfo, TokenKind, User
+from pkg.object_model.types import Actor, DirectoryEntry, Identity, TokenInfo, TokenKind, User
 from pkg.runtime.postgres import database_errors
 from pkg.user_manager.providers import ProviderIdentity
 from pkg.user_manager.store import Account, StoredToken, UserStore, identity_taken, name_taken
@@ -30,7 +30,7 @@ _FIND_USER: Final = """
     SELECT id, name, display_name, email, private, created_at FROM users WHERE name_key = $1
 """
 _FIND_ACCOUNT: Final = "SELECT id, name, provider, subject FROM users WHERE name_key = $1"
-_FIND_USERS: Final = "SELECT name_key, id, name FROM users WHERE name_key = ANY($1::text[])"
+_FIND_USERS: Final = "SELECT name_key, id, name, private FROM users WHERE name_key = ANY($1::text[])"
 _FIND_NAMES: Final = "SELECT id, name FROM users WHERE id = ANY($1::bigint[])"
 
 _LOCK_USER: Final = "SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE"
@@ -111,10 +111,10 @@ class SqlUserStore(UserStore):
             return None
         return Account(Actor(row["id"], row["name"]), ProviderIdentity(row["provider"], row["subject"]))
 
-    async def find_users(self, keys: Collection[str]) -> dict[str, Actor]:
+    async def find_users(self, keys: Collection[str]) -> dict[str, DirectoryEntry]:
         with database_errors():
             rows = await self._pool.fetch(_FIND_USERS, list(keys))
-        return {key: Actor(user_id, name) for key, user_id, name in rows}
+        return {key: DirectoryEntry(user_id, name, private) for key, user_id, name, private in rows}
 
     async def find_names(self, user_ids: Collection[int]) -> dict[int, str]:
         with database_errors():

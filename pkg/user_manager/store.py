@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from pkg.object_model.errors import Conflict
-from pkg.object_model.types import Actor, Identity, TokenKind, User
+from pkg.object_model.types import Actor, DirectoryEntry, Identity, TokenKind, User
 from pkg.user_manager.providers import ProviderIdentity
 
 
@@ -44,7 +44,7 @@ class UserStore(Protocol):
 
     async def find_user(self, key: str) -> User | None: ...
     async def find_account(self, key: str) -> Account | None: ...
-    async def find_users(self, keys: Collection[str]) -> dict[str, Actor]:
+    async def find_users(self, keys: Collection[str]) -> dict[str, DirectoryEntry]:
         """By key; unknown ones are left out."""
 
     async def find_names(self, user_ids: Collection[int]) -> dict[int, str]: ...

@@ -58,7 +58,7 @@ NEWS_AWAY: Final = (
     ErrorCode(503, "news_manager_unavailable", "The news service cannot be reached."),
     ErrorCode(503, "news_store_unavailable", "The store of news cannot be reached."),
 )
-USER_NOT_FOUND: Final = ErrorCode(404, "user_not_found", "There is no such user.")
+USER_NOT_FOUND: Final = ErrorCode(404, "user_not_found", "There is no such user, or one of you has blocked the other.")
 
 PAGE_ERRORS: Final = (
     ErrorCode(400, "invalid_limit", "limit must be between 1 and 200."),
@@ -111,5 +111,13 @@ WHOLE_MAP_ERRORS: Final = (
 )
 FOLLOW_ERRORS: Final = (
     ErrorCode(400, "cannot_follow_yourself", "Nobody follows themselves."),
+    USER_NOT_FOUND,
+    ErrorCode(409, "user_blocked", "You have blocked this user; unblock them first."),
+)
+FOLLOW_REQUEST_NOT_FOUND: Final = ErrorCode(
+    404, "follow_request_not_found", "This user does not ask to follow you, or does no longer."
+)
+BLOCK_ERRORS: Final = (
+    ErrorCode(400, "cannot_block_yourself", "Nobody blocks themselves."),
     USER_NOT_FOUND,
 )

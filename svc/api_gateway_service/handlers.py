@@ -15,6 +15,7 @@ from pkg.object_model.types import (
     GetNewsRequest,
     GetTagsRequest,
     ImportRequest,
+    RequestDirection,
     TokenInfo,
     UpdateLinkRequest,
     User,
@@ -139,6 +140,45 @@ class Handlers:
     async def get_user_links(self, call: Call) -> Answer:
         name = call.arguments.pop("name")
         return await self._links.get_links_bytes(call.actor, GetLinksRequest(username=name, **call.arguments))
+
+    # --- followers, requests, blocks ----------------------------------------------------------------------------------
+
+    async def kick_follower(self, call: Call) -> Answer:
+        await self._graph.kick_follower(call.actor, _from_follower(call))
+        return {"err": ""}
+
+    async def get_follow_requests(self, call: Call) -> Answer:
+        direction = call.arguments.pop("direction", RequestDirection.INCOMING)
+        request = GetFollowRequest(username=call.actor.name, **call.arguments)
+        if direction is RequestDirection.INCOMING:
+            page = await self._graph.get_incoming_requests(call.actor, request)
+        else:
+            page = await self._graph.get_outgoing_requests(call.actor, request)
+        return name_page_to_wire("requests", page)
+
+    async def accept_follow_request(self, call: Call) -> Answer:
+        await self._graph.accept_follow_request(call.actor, _from_follower(call))
+        return {"err": ""}
+
+    async def reject_follow_request(self, call: Call) -> Answer:
+        await self._graph.reject_follow_request(call.actor, _from_follower(call))
+        return {"err": ""}
+
+    async def get_blocked(self, call: Call) -> Answer:
+        request = GetFollowRequest(username=call.actor.name, **call.arguments)
+        return name_page_to_wire("blocked", await self._graph.get_blocked(call.actor, request))
+
+    async def block(self, call: Call) -> Answer:
+        await self._graph.block(call.actor, call.arguments["blocked"])
+        return {"err": ""}
+
+    async def unblock(self, call: Call) -> Answer:
+        await self._graph.unblock(call.actor, call.arguments["blocked"])
+        return {"err": ""}
+
+
+def _from_follower(call: Call) -> FollowRequest:
+    return FollowRequest(followed=call.actor.name, follower=call.arguments["follower"])
 
 
 def _public_profile(user: User) -> Wire:

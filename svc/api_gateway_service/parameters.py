@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pkg.object_model.types import DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT, LinkStatus, Visibility
+from pkg.object_model.types import DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT, LinkStatus, RequestDirection, Visibility
 from svc.api_gateway_service.arguments import Argument, Choice, Integer, Switch, Tags, Text
 from svc.api_gateway_service.request_head import MAX_IDEMPOTENCY_KEY
 
@@ -133,11 +133,26 @@ TAG_FILTERS: Final = (
 )
 NEWS_PAGE: Final = (LIMIT, START_TOKEN)
 MAP_PAGE: Final = (LIMIT_OF_MAP, START_TOKEN)
+REQUESTS_PAGE: Final = (
+    Argument(
+        name="direction",
+        kind=Choice(RequestDirection, RequestDirection.INCOMING),
+        description="Requests of others to follow you, or your own to follow others.",
+        example="outgoing",
+    ),
+    *MAP_PAGE,
+)
 
 # --- of people and files ----------------------------------------------------------------------------------------------
 
 FOLLOWED: Final = Argument(
     name="followed", kind=Text(_MAX_NAME), description="The user's name.", example="alice", required=True
+)
+FOLLOWER: Final = Argument(
+    name="follower", kind=Text(_MAX_NAME), description="The user's name.", example="bob", required=True
+)
+BLOCKED: Final = Argument(
+    name="blocked", kind=Text(_MAX_NAME), description="The user's name.", example="mallory", required=True
 )
 NAME: Final = Argument(
     name="name", kind=Text(_MAX_NAME), description="The user's name.", example="alice", required=True

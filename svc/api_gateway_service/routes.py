@@ -29,7 +29,7 @@ def body_limit(path: str) -> int:
 
 def api_operations(handlers: Handlers) -> list[Operation]:
     """Those whose path has parameters are tried in this order."""
-    return [*_reading(handlers), *_links(handlers), *_people(handlers), *_files(handlers)]
+    return [*_reading(handlers), *_links(handlers), *_people(handlers), *_followers(handlers), *_files(handlers)]
 
 
 def _reading(handlers: Handlers) -> list[Operation]:
@@ -54,7 +54,8 @@ def _reading(handlers: Handlers) -> list[Operation]:
             summary="Read your news",
             description="What the people whom you follow saved, newest first: one entry for each link of theirs that "
             "you may see, where its latest change puts it, and one for each import. What they delete or make private "
-            "is gone from here. A feed holds the newest 1,000 entries of the last 30 days.",
+            "is gone from here within moments, as is all that is theirs when you do not follow them any more, whoever "
+            "ended it. A feed holds the newest 1,000 entries of the last 30 days.",
             reads=Arguments(parameters.NEWS_PAGE),
             handle=handlers.get_news,
             reply=schemas.NEWS_PAGE,
@@ -78,8 +79,8 @@ def _reading(handlers: Handlers) -> list[Operation]:
             path="/users/{name}/links",
             group="People",
             summary="List somebody's links",
-            description="Those that you may see: the public ones, and those for followers if you follow the user. "
-            "Filters as in your own list.",
+            description="Those that you may see: the public ones, and those for followers if you follow the user. Of a "
+            "private account that you do not follow there are none. Filters as in your own list.",
             path_arguments=(parameters.NAME,),
             reads=Arguments(parameters.LINK_FILTERS),
             handle=handlers.get_user_links,
@@ -175,7 +176,7 @@ def _people(handlers: Handlers) -> list[Operation]:
             path="/users/{name}",
             group="People",
             summary="Show somebody",
-            description="As you may see them.",
+            description="As you may see them. If one of you has blocked the other there is no such user.",
             path_arguments=(parameters.NAME,),
             reads=Arguments(),
             handle=handlers.get_user,
@@ -212,7 +213,8 @@ def _people(handlers: Handlers) -> list[Operation]:
             path="/following",
             group="People",
             summary="Follow somebody",
-            description="To follow somebody twice is no error.",
+            description="A private account is asked first: `State` is `requested` until it agrees. To follow or to ask "
+            "twice is no error.",
             reads=Arguments((parameters.FOLLOWED,)),
             handle=handlers.follow,
             reply=schemas.FOLLOWED,
@@ -224,11 +226,103 @@ def _people(handlers: Handlers) -> list[Operation]:
             path="/following",
             group="People",
             summary="Follow somebody no longer",
-            description="Not to have followed is no error.",
+            description="Takes back a request that waits, too. Not to have followed is no error.",
             reads=Arguments((parameters.FOLLOWED,)),
             handle=handlers.unfollow,
             reply=schemas.DONE,
             errors=(*error_codes.FOLLOW_ERRORS, error_codes.GRAPH_AWAY),
+        ),
+    ]
+
+
+def _followers(handlers: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            name="kick_follower",
+            method="DELETE",
+            path="/followers",
+            group="People",
+            summary="Remove a follower",
+            description="They are not told. If your account is public they may follow you again; block them to keep "
+            "them away. That they do not follow you is no error.",
+            reads=Arguments((parameters.FOLLOWER,)),
+            handle=handlers.kick_follower,
+            reply=schemas.DONE,
+            errors=(error_codes.USER_NOT_FOUND, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="get_follow_requests",
+            method="GET",
+            path="/follow-requests",
+            group="People",
+            summary="List requests to follow",
+            description="All of them, or, with `limit`, page by page. To take back one of your own, "
+            "`DELETE /v1/following`.",
+            reads=Arguments(parameters.REQUESTS_PAGE),
+            handle=handlers.get_follow_requests,
+            reply=schemas.REQUESTS,
+            errors=(*error_codes.WHOLE_MAP_ERRORS, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="accept_follow_request",
+            method="POST",
+            path="/follow-requests",
+            group="People",
+            summary="Let somebody follow you",
+            description="Who asked. Requests stay when a private account becomes public. To accept twice is no error.",
+            reads=Arguments((parameters.FOLLOWER,)),
+            handle=handlers.accept_follow_request,
+            reply=schemas.DONE,
+            errors=(error_codes.USER_NOT_FOUND, error_codes.FOLLOW_REQUEST_NOT_FOUND, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="reject_follow_request",
+            method="DELETE",
+            path="/follow-requests",
+            group="People",
+            summary="Let somebody not follow you",
+            description="They are not told, and may ask again. That they do not ask is no error.",
+            reads=Arguments((parameters.FOLLOWER,)),
+            handle=handlers.reject_follow_request,
+            reply=schemas.DONE,
+            errors=(error_codes.USER_NOT_FOUND, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="get_blocked",
+            method="GET",
+            path="/blocks",
+            group="People",
+            summary="List those whom you have blocked",
+            description="All of them, or, with `limit`, page by page.",
+            reads=Arguments(parameters.MAP_PAGE),
+            handle=handlers.get_blocked,
+            reply=schemas.BLOCKED,
+            errors=(*error_codes.WHOLE_MAP_ERRORS, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="block",
+            method="POST",
+            path="/blocks",
+            group="People",
+            summary="Block somebody",
+            description="Ends whatever either of you follows or asked of the other, and hides you from each other: "
+            "profile, links, news, lists. They are not told. To block twice is no error.",
+            reads=Arguments((parameters.BLOCKED,)),
+            handle=handlers.block,
+            reply=schemas.DONE,
+            errors=(*error_codes.BLOCK_ERRORS, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="unblock",
+            method="DELETE",
+            path="/blocks",
+            group="People",
+            summary="Block somebody no longer",
+            description="Nobody follows anybody by that. Not to have blocked is no error.",
+            reads=Arguments((parameters.BLOCKED,)),
+            handle=handlers.unblock,
+            reply=schemas.DONE,
+            errors=(error_codes.USER_NOT_FOUND, error_codes.GRAPH_AWAY),
         ),
     ]
 

@@ -79,7 +79,7 @@ _PROFILE: Final[dict[str, Schema]] = {
     "Name": _NAME,
     "DisplayName": _text("The name to show.", "Alice Liddell"),
     "CreatedAt": _time("When the user registered."),
-    "Private": _field("boolean", "Whether new followers need a yes.", False),
+    "Private": _field("boolean", "Whether new followers need a yes, and followers alone see links.", False),
 }
 _FOLLOW_COUNTS: Final[dict[str, Schema]] = {
     "FollowerCount": _count("How many follow the user.", 12),
@@ -214,6 +214,14 @@ FOLLOWED: Final = Reply(
         ),
         err=_ERR,
     ),
+)
+REQUESTS: Final = Reply(
+    "Those who ask, or who are asked.",
+    _object("A set of names.", requests=_set("Their names.", "bob", "carol"), NextPageToken=_NEXT, err=_ERR),
+)
+BLOCKED: Final = Reply(
+    "Those whom you have blocked.",
+    _object("A set of names.", blocked=_set("Their names.", "mallory"), NextPageToken=_NEXT, err=_ERR),
 )
 DONE: Final = Reply("Done.", _object("Nothing more to say.", err=_ERR))
 ME: Final = Reply(

@@ -14,16 +14,14 @@ from pkg.runtime.settings import (
     PortNumber,
     SecretFile,
     ServiceAddress,
+    ServiceSettings,
 )
 
 
-class LinkServiceSettings(EventSettings):
-    service_name: ClassVar[str] = LINK_MANAGER
+class LinkSweepSettings(ServiceSettings):
+    """What the sweep needs, which is a part of what the service does."""
 
-    port: ListenPort = 8080
-    max_links_per_user: int = Field(
-        default=DEFAULT_MAX_LINKS_PER_USER, ge=1, le=10_000_000, validation_alias="MAX_LINKS_PER_USER"
-    )
+    service_name: ClassVar[str] = LINK_MANAGER
 
     db_host: HostName = Field(validation_alias="LINK_DB_SERVICE_HOST")
     db_port: PortNumber = Field(default=5432, validation_alias="LINK_DB_SERVICE_PORT")
@@ -49,3 +47,10 @@ class LinkServiceSettings(EventSettings):
     @property
     def social_graph_manager(self) -> ServiceAddress:
         return ServiceAddress(host=self.social_graph_manager_host, port=self.social_graph_manager_port)
+
+
+class LinkServiceSettings(LinkSweepSettings, EventSettings):
+    port: ListenPort = 8080
+    max_links_per_user: int = Field(
+        default=DEFAULT_MAX_LINKS_PER_USER, ge=1, le=10_000_000, validation_alias="MAX_LINKS_PER_USER"
+    )

@@ -13,6 +13,7 @@ from pkg.object_model.wire_requests import (
     CountsRequest,
     FollowerIdsRequest,
     RelationshipRequest,
+    UserNameRequest,
 )
 from pkg.runtime.caller_auth import Call, CallerAuth
 from pkg.runtime.endpoint import Answer, Body, Endpoint, Query, build_endpoints
@@ -44,6 +45,41 @@ def social_graph_endpoints(manager: SocialGraphManager) -> list[Endpoint[Any]]:
             handle=handlers.unfollow,
         ),
         Endpoint(
+            method="POST",
+            path="/accept",
+            operation="graph.write",
+            reads=Body(FollowRequest),
+            handle=handlers.accept_follow_request,
+        ),
+        Endpoint(
+            method="POST",
+            path="/reject",
+            operation="graph.write",
+            reads=Body(FollowRequest),
+            handle=handlers.reject_follow_request,
+        ),
+        Endpoint(
+            method="POST",
+            path="/kick",
+            operation="graph.write",
+            reads=Body(FollowRequest),
+            handle=handlers.kick_follower,
+        ),
+        Endpoint(
+            method="POST",
+            path="/block",
+            operation="graph.write",
+            reads=Body(UserNameRequest),
+            handle=handlers.block,
+        ),
+        Endpoint(
+            method="POST",
+            path="/unblock",
+            operation="graph.write",
+            reads=Body(UserNameRequest),
+            handle=handlers.unblock,
+        ),
+        Endpoint(
             method="GET",
             # A name with a slash in it is nobody's, which is for the manager to say.
             path="/followers/{username:path}",
@@ -57,6 +93,27 @@ def social_graph_endpoints(manager: SocialGraphManager) -> list[Endpoint[Any]]:
             operation="graph.read",
             reads=Query(GetFollowRequest, FOLLOWS_QUERY),
             handle=handlers.get_following,
+        ),
+        Endpoint(
+            method="GET",
+            path="/incoming-requests/{username:path}",
+            operation="graph.read_own",
+            reads=Query(GetFollowRequest, FOLLOWS_QUERY),
+            handle=handlers.get_incoming_requests,
+        ),
+        Endpoint(
+            method="GET",
+            path="/outgoing-requests/{username:path}",
+            operation="graph.read_own",
+            reads=Query(GetFollowRequest, FOLLOWS_QUERY),
+            handle=handlers.get_outgoing_requests,
+        ),
+        Endpoint(
+            method="GET",
+            path="/blocked/{username:path}",
+            operation="graph.read_own",
+            reads=Query(GetFollowRequest, FOLLOWS_QUERY),
+            handle=handlers.get_blocked,
         ),
         Endpoint(
             method="GET",
@@ -95,11 +152,46 @@ class _Handlers:
         await self._manager.unfollow(call.actor, request)
         return {"err": ""}
 
+    async def accept_follow_request(self, call: Call, request: FollowRequest) -> Answer:
+        await self._manager.accept_follow_request(call.actor, request)
+        return {"err": ""}
+
+    async def reject_follow_request(self, call: Call, request: FollowRequest) -> Answer:
+        """That there is no request is no error."""
+        await self._manager.reject_follow_request(call.actor, request)
+        return {"err": ""}
+
+    async def kick_follower(self, call: Call, request: FollowRequest) -> Answer:
+        """That they do not follow is no error."""
+        await self._manager.kick_follower(call.actor, request)
+        return {"err": ""}
+
+    async def block(self, call: Call, request: UserNameRequest) -> Answer:
+        """Hides the two from each other."""
+        await self._manager.block(call.actor, request.username)
+        return {"err": ""}
+
+    async def unblock(self, call: Call, request: UserNameRequest) -> Answer:
+        """Not to have blocked is no error."""
+        await self._manager.unblock(call.actor, request.username)
+        return {"err": ""}
+
     async def get_followers(self, call: Call, request: GetFollowRequest) -> Answer:
         return name_page_to_wire("followers", await self._manager.get_followers(call.actor, request))
 
     async def get_following(self, call: Call, request: GetFollowRequest) -> Answer:
         return name_page_to_wire("following", await self._manager.get_following(call.actor, request))
+
+    async def get_incoming_requests(self, call: Call, request: GetFollowRequest) -> Answer:
+        """Those who ask to follow the user."""
+        return name_page_to_wire("requests", await self._manager.get_incoming_requests(call.actor, request))
+
+    async def get_outgoing_requests(self, call: Call, request: GetFollowRequest) -> Answer:
+        """Those whom the user asks to follow."""
+        return name_page_to_wire("requests", await self._manager.get_outgoing_requests(call.actor, request))
+
+    async def get_blocked(self, call: Call, request: GetFollowRequest) -> Answer:
+        return name_page_to_wire("blocked", await self._manager.get_blocked(call.actor, request))
 
     async def get_follower_ids(self, call: Call, request: FollowerIdsRequest) -> Answer:
         """Of everybody who follows the user, for services that tell them something."""
@@ -110,6 +202,6 @@ class _Handlers:
         return follow_counts_to_wire(await self._manager.get_counts(call.actor, request.user_id))
 
     async def get_relationship(self, call: Call, request: RelationshipRequest) -> Answer:
-        """What the viewer is to the user."""
+        """What the viewer is to the user; a 404 if one of them has blocked the other."""
         relationship = await self._manager.get_relationship(call.actor, request.viewer_id, request.user_id)
         return {"Relationship": relationship, "err": ""}

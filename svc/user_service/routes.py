@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from pkg.object_model.interfaces import UserManager
 from pkg.object_model.types import MAX_BODY_BYTES, RegisterRequest
-from pkg.object_model.wire import actor_to_wire, identity_to_wire, session_to_wire, user_to_wire
+from pkg.object_model.wire import entry_to_wire, identity_to_wire, session_to_wire, user_to_wire
 from pkg.object_model.wire_requests import (
     AuthenticateRequest,
     FindNamesRequest,
@@ -111,7 +111,7 @@ class _Handlers:
     async def find_users(self, call: Call, request: FindUsersRequest) -> Answer:
         """By the name as asked; unknown ones are left out."""
         found = await self._manager.find_users(request.names)
-        return {"users": {name: actor_to_wire(user) for name, user in found.items()}, "err": ""}
+        return {"users": {name: entry_to_wire(user) for name, user in found.items()}, "err": ""}
 
     async def find_names(self, call: Call, request: FindNamesRequest) -> Answer:
         found = await self._manager.find_names(request.user_ids())

@@ -7,8 +7,7 @@ gained a column.
 import asyncpg
 import pytest
 
-from pkg.local_stack.postgres_server import connect
-from pkg.local_stack.provisioning import DATABASES, ServiceDatabase
+from pkg.provisioning.databases import DATABASES, ServiceDatabase, connect
 from pkg.runtime.migrations import check_schema, upgrade
 from tests.conftest import TestPostgres, service_pool
 

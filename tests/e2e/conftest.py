@@ -10,6 +10,7 @@ PEOPLE = (
     *("eve", "mallory"),  # test_bad_input
     *("alice", "bob", "carol"),  # test_bookmarks
     *("nina", "ned", "nora", "nick"),  # test_news
+    *("pia", "percy", "paul", "petra"),  # test_privacy
     *("walter", "wendy"),  # test_observability
 )
 

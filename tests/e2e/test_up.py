@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pkg.local_stack.postgres_server import connect
+from pkg.provisioning.databases import connect
 from pkg.runtime.postgres import PostgresAddress
 from tests.conftest import running_postgres
 from tests.e2e.client import api_client

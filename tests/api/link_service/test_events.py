@@ -17,11 +17,11 @@ from pkg.events.consumers import LINK_CHECKS, LINK_STATUS
 from pkg.events.memory_bus import MemoryBus
 from pkg.events.messages import LINK_CHECK_EVENTS, STREAM, read_event, write_message
 from pkg.events.nats_bus import NatsBus, open_bus
-from pkg.local_stack.provisioning import database_named
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.events import FollowEvent, LinkCheckedEvent, LinkEvent
 from pkg.object_model.types import Actor, LinkStatus
+from pkg.provisioning.databases import database_named
 from pkg.runtime.access import LINK_CHECKER, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.settings import Mode, read_settings
 from pkg.runtime.start_error import StartError

@@ -56,7 +56,7 @@ async def test_a_token_that_nobody_was_given(house: UserHouse, token: str) -> No
 
 async def test_look_up_by_name_and_by_id(house: UserHouse) -> None:
     found = await house.service.ok("POST", "/users/find", json={"Names": ["ALICE", "nobody", "a/b", ""]})
-    assert found == {"users": {"ALICE": {"Id": str(house.alice.user_id), "Name": "alice"}}, "err": ""}
+    assert found == {"users": {"ALICE": {"Id": str(house.alice.user_id), "Name": "alice", "Private": False}}, "err": ""}
     ids = [str(house.alice.user_id), "1", "9" * 19]
     found = await house.service.ok("POST", "/users/names", json={"Ids": ids})
     assert found == {"names": {str(house.alice.user_id): "alice"}, "err": ""}

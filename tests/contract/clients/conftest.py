@@ -38,6 +38,7 @@ class Services:
     news_by_grpc: interfaces.NewsManager
     #: Has feeds written for all that happened.
     tell: Callable[[], Awaitable[None]]
+    make_private: Callable[[Actor], Awaitable[None]]
     alice: Actor
     bob: Actor
     carol: Actor
@@ -52,7 +53,7 @@ async def peopled(
     news_by_grpc: interfaces.NewsManager,
 ) -> Services:
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
-    return Services(links, users, graph, news, news_by_grpc, world.tell, alice, bob, carol)
+    return Services(links, users, graph, news, news_by_grpc, world.tell, world.make_private, alice, bob, carol)
 
 
 @asynccontextmanager

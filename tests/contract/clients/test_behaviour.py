@@ -7,6 +7,7 @@ import pytest
 from pkg.object_model.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 from pkg.object_model.types import (
     AddLinkRequest,
+    DirectoryEntry,
     FollowCounts,
     FollowRequest,
     FollowState,
@@ -128,7 +129,10 @@ async def test_users(services: Services) -> None:
 
 async def test_looking_up_more_users_than_one_call_takes(services: Services) -> None:
     names = [f"nobody{number}" for number in range(2 * MAX_LOOKUP)] + ["bob", "Alice"]
-    assert await services.users.find_users(names[-2:]) == {"bob": services.bob, "Alice": services.alice}
+    assert await services.users.find_users(names[-2:]) == {
+        "bob": DirectoryEntry(services.bob.user_id, "bob"),
+        "Alice": DirectoryEntry(services.alice.user_id, "alice"),
+    }
     ids = [services.alice.user_id, 1]
     assert await services.users.find_names(ids) == {services.alice.user_id: "alice"}
     assert await services.users.find_users([]) == {}
@@ -157,6 +161,56 @@ async def test_the_graph(services: Services) -> None:
     )
     await services.graph.unfollow(services.bob, FollowRequest(followed="alice", follower="bob"))
     assert (await services.graph.get_followers(None, GetFollowRequest(username="alice"))).names == ["carol"]
+
+
+async def test_a_private_account(services: Services) -> None:
+    graph, links, alice, bob = services.graph, services.links, services.alice, services.bob
+    bobs = FollowRequest(followed="alice", follower="bob")
+    await services.make_private(alice)
+    await links.add_link(alice, AddLinkRequest(url="https://a.example/", username="alice", tags=("x",)))
+    assert await graph.follow(bob, bobs) is FollowState.REQUESTED
+    assert await graph.get_relationship(bob, bob.user_id, alice.user_id) is Relationship.REQUESTED
+    assert (await graph.get_incoming_requests(alice, GetFollowRequest(username="alice"))).names == ["bob"]
+    assert (await graph.get_outgoing_requests(bob, GetFollowRequest(username="bob"))).names == ["alice"]
+    assert (await links.get_links(bob, GetLinksRequest(username="alice"))).links == []
+    assert (await links.count_links(bob, "alice")).count == 0
+    await graph.accept_follow_request(alice, bobs)
+    await services.tell()
+    assert (await links.count_links(bob, "alice")).count == 1
+    assert [event.url for event in (await services.news.get_news(bob, GetNewsRequest(username="bob"))).events] == [
+        "https://a.example/"
+    ]
+    await graph.kick_follower(alice, bobs)
+    await services.tell()
+    assert (await links.get_tags(bob, GetTagsRequest(username="alice"))).tags == []
+    assert (await services.news.get_news(bob, GetNewsRequest(username="bob"))).events == []
+    await graph.follow(bob, bobs)
+    await graph.reject_follow_request(alice, bobs)
+    assert (await graph.get_incoming_requests(alice, GetFollowRequest(username="alice"))).names == []
+
+
+async def test_a_block(services: Services) -> None:
+    graph, links, alice, bob = services.graph, services.links, services.alice, services.bob
+    for follower, followed in ((alice, "bob"), (bob, "alice")):
+        await graph.follow(follower, FollowRequest(followed=followed, follower=follower.name))
+        await links.add_link(follower, AddLinkRequest(url="https://a.example/", username=follower.name))
+    await services.tell()
+    await graph.block(alice, "bob")
+    await services.tell()
+    assert (await graph.get_blocked(alice, GetFollowRequest(username="alice"))).names == ["bob"]
+    for reader, other in ((alice, "bob"), (bob, "alice")):
+        assert (await services.news.get_news(reader, GetNewsRequest(username=reader.name))).events == []
+        with pytest.raises(NotFound, match="there is no such user"):
+            await links.get_links(reader, GetLinksRequest(username=other))
+        with pytest.raises(NotFound, match="there is no such user"):
+            await links.count_links(reader, other)
+    with pytest.raises(NotFound, match="there is no such user"):
+        await graph.follow(bob, FollowRequest(followed="alice", follower="bob"))
+    with pytest.raises(Conflict, match="unblock") as refused:
+        await graph.follow(alice, FollowRequest(followed="bob", follower="alice"))
+    assert refused.value.code == "user_blocked"
+    await graph.unblock(alice, "bob")
+    assert (await links.get_links(bob, GetLinksRequest(username="alice"))).links != []
 
 
 async def test_news(services: Services) -> None:

@@ -190,6 +190,49 @@ async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
     yield graph.unfollow(bob, FollowRequest(followed="nobody", follower="bob"))
 
 
+async def keeping_away(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    graph, links, alice, bob, carol = these.graph, these.links, these.alice, these.bob, these.carol
+    bobs = FollowRequest(followed="alice", follower="bob")
+    yield these.make_private(alice)
+    yield graph.follow(bob, bobs)
+    yield graph.follow(carol, FollowRequest(followed="alice", follower="carol"))
+    yield graph.get_relationship(bob, bob.user_id, alice.user_id)
+    for read in (graph.get_incoming_requests, graph.get_outgoing_requests, graph.get_blocked):
+        for actor, name in ((alice, "ALICE"), (bob, "bob"), (bob, "alice"), (None, "alice"), (bob, ""), (bob, "a/b")):
+            yield read(actor, GetFollowRequest(username=name))
+        yield read(alice, GetFollowRequest(username="alice", limit=1))
+        yield read(alice, GetFollowRequest(username="alice", limit=0))
+        yield read(alice, GetFollowRequest(username="alice", limit=1, start_token="?"))
+    for answer in (graph.accept_follow_request, graph.reject_follow_request, graph.kick_follower):
+        yield answer(bob, bobs)
+        yield answer(None, bobs)
+        yield answer(alice, FollowRequest(followed="alice", follower="nobody"))
+        yield answer(alice, FollowRequest(followed="alice", follower=""))
+    yield graph.follow(bob, bobs)
+    yield links.add_link(alice, AddLinkRequest(url="https://a.example/", username="alice"))
+    yield links.get_links(bob, GetLinksRequest(username="alice"))
+    yield graph.accept_follow_request(alice, bobs)
+    yield graph.accept_follow_request(alice, bobs)
+    yield links.get_links(bob, GetLinksRequest(username="alice"))
+    yield links.count_links(carol, "alice")
+    yield graph.get_followers(carol, GetFollowRequest(username="alice"))
+    yield graph.kick_follower(alice, bobs)
+    yield links.get_tags(bob, GetTagsRequest(username="alice"))
+    for name in ("bob", "bob", "alice", "nobody", "", "a/b"):
+        yield graph.block(alice, name)
+    yield graph.block(None, "bob")
+    yield graph.get_blocked(alice, GetFollowRequest(username="alice"))
+    yield graph.follow(bob, bobs)
+    yield graph.follow(alice, FollowRequest(followed="bob", follower="alice"))
+    yield graph.get_relationship(bob, bob.user_id, alice.user_id)
+    yield links.get_links(bob, GetLinksRequest(username="alice"))
+    yield links.count_links(alice, "bob")
+    yield everything(links.export_links(bob, "alice"))
+    for name in ("bob", "bob", "alice", "nobody", ""):
+        yield graph.unblock(alice, name)
+    yield graph.unblock(None, "bob")
+
+
 def hearing_news(these: Services) -> AsyncIterator[Awaitable[Any]]:
     return hearing_from(these.news, these)
 
@@ -231,7 +274,18 @@ async def outcomes(scenario: Scenario, these: Services) -> list[tuple[Any, ...]]
 
 
 @pytest.mark.parametrize(
-    "scenario", [saving, changing, reading, importing, knowing_people, following, hearing_news, hearing_news_by_grpc]
+    "scenario",
+    [
+        saving,
+        changing,
+        reading,
+        importing,
+        knowing_people,
+        following,
+        keeping_away,
+        hearing_news,
+        hearing_news_by_grpc,
+    ],
 )
 async def test_near_and_far_are_alike(scenario: Scenario) -> None:
     async with near() as manager, far() as client:

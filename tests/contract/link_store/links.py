@@ -125,4 +125,7 @@ async def tags(store: LinkStore, user_id: int, audience: Audience = Audience.OWN
 
 async def counts(store: LinkStore, user_id: int) -> Sequence[int]:
     """As the owner, a follower and a stranger see them."""
-    return [await store.count_links(user_id, audience) for audience in Audience]
+    return [
+        await store.count_links(user_id, audience)
+        for audience in (Audience.OWNER, Audience.FOLLOWER, Audience.STRANGER)
+    ]

@@ -13,9 +13,9 @@ import pytest
 from pkg.events.bus import Publisher
 from pkg.events.outbox import insert_events
 from pkg.events.relay import Relay
-from pkg.local_stack.provisioning import ServiceDatabase
 from pkg.object_model.clock import Clock, SystemClock
 from pkg.object_model.events import LinkEvent, LinkEventType
+from pkg.provisioning.databases import ServiceDatabase
 from pkg.runtime.background import run_in_background
 from pkg.runtime.postgres import open_pool
 from tests.conftest import TestPostgres

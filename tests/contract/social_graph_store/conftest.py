@@ -8,7 +8,15 @@ from pkg.social_graph_manager.store import SocialGraphStore
 
 @pytest.fixture
 async def emptied_pool(social_graph_pool: asyncpg.Pool) -> asyncpg.Pool:
-    for table in ("following", "followers", "follow_counts", "outbox"):
+    for table in (
+        "following",
+        "followers",
+        "incoming_requests",
+        "outgoing_requests",
+        "blocks",
+        "follow_counts",
+        "outbox",
+    ):
         await social_graph_pool.execute(f"DELETE FROM {table}")
     return social_graph_pool
 

@@ -8,31 +8,47 @@ from itertools import count
 from pkg.object_model.events import FollowEvent
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
 from pkg.social_graph_manager.sql_store import SqlSocialGraphStore
-from pkg.social_graph_manager.store import SocialGraphStore
+from pkg.social_graph_manager.store import SocialGraphStore, Tell
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 
 _EVENT_IDS: Iterator[int] = count(1)
 
 
-def event_of(follower_id: int, followed_id: int, now: datetime, *, following: bool) -> FollowEvent:
-    return FollowEvent(
-        id=next(_EVENT_IDS),
-        follower_id=follower_id,
-        follower=f"user{follower_id}",
-        followed_id=followed_id,
-        followed=f"user{followed_id}",
-        timestamp=now,
-        following=following,
-    )
+def teller(one: int, other: int, *, following: bool) -> Tell:
+    def tell(follower_id: int, time: datetime) -> FollowEvent:
+        followed_id = other if follower_id == one else one
+        return FollowEvent(
+            id=next(_EVENT_IDS),
+            follower_id=follower_id,
+            follower=f"user{follower_id}",
+            followed_id=followed_id,
+            followed=f"user{followed_id}",
+            timestamp=time,
+            following=following,
+        )
+
+    return tell
 
 
 async def follow(store: SocialGraphStore, follower_id: int, followed_id: int, now: datetime = NOW) -> bool:
-    return await store.follow(follower_id, followed_id, now, event_of(follower_id, followed_id, now, following=True))
+    return await store.follow(follower_id, followed_id, now, teller(follower_id, followed_id, following=True))
 
 
 async def unfollow(store: SocialGraphStore, follower_id: int, followed_id: int) -> bool:
-    return await store.unfollow(follower_id, followed_id, event_of(follower_id, followed_id, NOW, following=False))
+    return await store.unfollow(follower_id, followed_id, NOW, teller(follower_id, followed_id, following=False))
+
+
+async def accept(store: SocialGraphStore, follower_id: int, followed_id: int) -> bool:
+    return await store.accept(follower_id, followed_id, NOW, teller(follower_id, followed_id, following=True))
+
+
+async def block(store: SocialGraphStore, user_id: int, blocked_id: int, now: datetime = NOW) -> bool:
+    return await store.block(user_id, blocked_id, now, teller(user_id, blocked_id, following=False))
+
+
+async def is_following(store: SocialGraphStore, follower_id: int, followed_id: int) -> bool:
+    return (await store.get_ties(follower_id, followed_id)).following
 
 
 async def events_of(store: SocialGraphStore, follower_id: int) -> list[FollowEvent]:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from pkg.object_model.errors import Conflict, Unavailable
-from pkg.object_model.types import Actor, TokenKind, User
+from pkg.object_model.types import Actor, DirectoryEntry, TokenKind, User
 from pkg.runtime.postgres import PostgresAddress, open_pool
 from pkg.user_manager.providers import ProviderIdentity
 from pkg.user_manager.sql_store import _FIND_IDENTITY, SqlUserStore
@@ -20,19 +20,21 @@ ALICE = Actor(7, "Alice")
 BOB = Actor(2**63 - 1, "bob")
 
 
-def user_of(actor: Actor) -> User:
+def user_of(actor: Actor, *, private: bool = False) -> User:
     return User(
         id=actor.user_id,
         name=actor.name,
         display_name=f"{actor.name} Ü\u200d日本 😀",
         email="",
-        private=False,
+        private=private,
         created_at=NOW,
     )
 
 
-async def add(store: UserStore, actor: Actor, *, provider: str = "local", subject: str = "") -> User:
-    user = user_of(actor)
+async def add(
+    store: UserStore, actor: Actor, *, provider: str = "local", subject: str = "", private: bool = False
+) -> User:
+    user = user_of(actor, private=private)
     await store.add_user(user, user.name.casefold(), ProviderIdentity(provider, subject or str(user.id)))
     return user
 
@@ -78,9 +80,12 @@ async def test_a_user_is_found_as_added(store: UserStore) -> None:
 
 
 async def test_many_are_looked_up_at_once(store: UserStore) -> None:
-    await add(store, ALICE)
+    await add(store, ALICE, private=True)
     await add(store, BOB)
-    assert await store.find_users({"alice", "bob", "nobody"}) == {"alice": ALICE, "bob": BOB}
+    assert await store.find_users({"alice", "bob", "nobody"}) == {
+        "alice": DirectoryEntry(ALICE.user_id, "Alice", private=True),
+        "bob": DirectoryEntry(BOB.user_id, "bob", private=False),
+    }
     assert await store.find_names({ALICE.user_id, BOB.user_id, 0}) == {ALICE.user_id: "Alice", BOB.user_id: "bob"}
     assert await store.find_users(set()) == {}
     assert await store.find_names(set()) == {}

@@ -264,6 +264,46 @@ async def test_others_see_what_is_for_them(world: World) -> None:
     assert await world.titles(BOB, tag="private") == []
 
 
+@pytest.mark.parametrize("actor", [BOB, None])
+async def test_a_private_account_is_for_its_followers(world: World, actor: Actor | None) -> None:
+    for visibility in Visibility:
+        await world.add(f"https://{visibility}.example/", title=visibility, tags=(visibility,), visibility=visibility)
+    world.users.private.add(ALICE.user_id)
+    for filters in ({}, {"q": "public"}, {"tag": "public"}, {"url_regex": "example"}, {"visibility": "public"}):
+        assert await world.titles(actor, **filters) == []
+    assert (await world.links.get_tags(actor, GetTagsRequest(username="alice"))).tags == []
+    assert (await world.links.count_links(actor, "alice")).count == 0
+    assert b"example" not in b"".join([piece async for piece in world.links.export_links(actor, "alice")])
+    assert await world.titles(ALICE) == ["private", "followers", "public"]
+    world.graph.set_following(BOB.user_id, ALICE.user_id)
+    assert await world.titles(BOB) == ["followers", "public"]
+
+
+async def test_two_of_whom_one_has_blocked_the_other_see_nothing_of_each_other(world: World) -> None:
+    await world.add(title="A")
+    await world.graph.block(BOB, "alice")
+    for look in (
+        world.links.get_links(BOB, GetLinksRequest(username="alice")),
+        world.links.get_tags(BOB, GetTagsRequest(username="alice")),
+        world.links.count_links(BOB, "alice"),
+        anext(world.links.export_links(BOB, "alice")),
+        world.links.get_links(ALICE, GetLinksRequest(username="bob")),
+    ):
+        with pytest.raises(NotFound) as hidden:
+            await look
+        assert (hidden.value.code, hidden.value.message) == ("user_not_found", "there is no such user; check the name")
+
+
+async def test_what_is_not_to_be_asked_is_told_before_who_may_ask(world: World) -> None:
+    """A mistake gets the same answer whether or not there is anything to be seen."""
+    await world.add(title="A")
+    for private in ({ALICE.user_id}, set()):
+        world.users.private = private
+        with pytest.raises(InvalidArgument) as refused:
+            await world.titles(BOB, start_token="?")
+        assert refused.value.code == "invalid_start_token"
+
+
 async def test_when_nobody_knows_who_follows_nothing_is_guessed(world: World) -> None:
     await world.add(title="A")
     world.graph.fault = away()

@@ -6,9 +6,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pkg.local_stack.postgres_server import connect
-from pkg.local_stack.provisioning import DATABASES, ServiceDatabase, address_of, database_named, provision
 from pkg.local_stack.secret_store import SecretStore
+from pkg.provisioning.databases import DATABASES, ServiceDatabase, address_of, connect, database_named, provision
 from pkg.runtime.postgres import open_pool
 from tests.conftest import TestPostgres
 
@@ -16,14 +15,14 @@ DATABASE = ServiceDatabase("provisioned", "none", "NONE")
 
 
 async def execute(server: TestPostgres, role: str, statement: str) -> None:
-    address = address_of(server.superuser, DATABASE, role, server.secrets)
+    address = address_of(server.superuser, DATABASE, role, server.secrets.get)
     async with await open_pool(address, application_name="test", max_size=1) as pool:
         await pool.execute(statement)
 
 
 async def test_a_service_reads_and_writes_rows_and_nothing_else(postgres: TestPostgres) -> None:
-    provision(postgres.superuser, DATABASE, postgres.secrets)
-    provision(postgres.superuser, DATABASE, postgres.secrets)
+    provision(postgres.superuser, DATABASE, postgres.secrets.get)
+    provision(postgres.superuser, DATABASE, postgres.secrets.get)
     await execute(postgres, DATABASE.migrator, "CREATE TABLE notes (id bigint PRIMARY KEY)")
     await execute(postgres, DATABASE.service, "INSERT INTO notes VALUES (1)")
     await execute(postgres, DATABASE.service, "DELETE FROM notes")
@@ -40,7 +39,7 @@ async def test_a_service_reads_and_writes_rows_and_nothing_else(postgres: TestPo
 
 
 async def test_its_log_quotes_nothing_that_is_kept_in_it(postgres: TestPostgres) -> None:
-    provision(postgres.superuser, DATABASE, postgres.secrets)
+    provision(postgres.superuser, DATABASE, postgres.secrets.get)
     await execute(postgres, DATABASE.migrator, "CREATE TABLE titles (title text CONSTRAINT short CHECK (title < 'b'))")
     with pytest.raises(asyncpg.CheckViolationError):
         await execute(postgres, DATABASE.service, "INSERT INTO titles VALUES ('something private')")
@@ -50,7 +49,7 @@ async def test_its_log_quotes_nothing_that_is_kept_in_it(postgres: TestPostgres)
 
 
 async def test_nobody_enters_without_the_password(postgres: TestPostgres) -> None:
-    provision(postgres.superuser, DATABASE, postgres.secrets)
+    provision(postgres.superuser, DATABASE, postgres.secrets.get)
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(
             host=postgres.superuser.host,
@@ -64,8 +63,8 @@ async def test_nobody_enters_without_the_password(postgres: TestPostgres) -> Non
 async def test_a_service_enters_its_own_database_alone(postgres: TestPostgres) -> None:
     other = ServiceDatabase("provisioned_too", "none", "NONE")
     for database in (DATABASE, other):
-        provision(postgres.superuser, database, postgres.secrets)
-    own = address_of(postgres.superuser, DATABASE, DATABASE.service, postgres.secrets)
+        provision(postgres.superuser, database, postgres.secrets.get)
+    own = address_of(postgres.superuser, DATABASE, DATABASE.service, postgres.secrets.get)
     async with await open_pool(replace(own, database=other.name), application_name="test", max_size=1) as pool:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.fetchval("SELECT 1")
@@ -75,9 +74,9 @@ async def test_a_password_that_changes_in_the_store_changes_in_the_server(
     postgres: TestPostgres, tmp_path: Path
 ) -> None:
     database = ServiceDatabase("provisioned_anew", "none", "NONE")
-    provision(postgres.superuser, database, SecretStore(tmp_path / "old"))
-    old = address_of(postgres.superuser, database, database.service, SecretStore(tmp_path / "old"))
-    provision(postgres.superuser, database, SecretStore(tmp_path / "new"))
+    provision(postgres.superuser, database, SecretStore(tmp_path / "old").get)
+    old = address_of(postgres.superuser, database, database.service, SecretStore(tmp_path / "old").get)
+    provision(postgres.superuser, database, SecretStore(tmp_path / "new").get)
     async with await open_pool(old, application_name="test", max_size=1) as pool:
         with pytest.raises(asyncpg.InvalidPasswordError):
             await pool.fetchval("SELECT 1")
@@ -89,12 +88,12 @@ async def test_who_is_no_superuser_can_provision(postgres: TestPostgres) -> None
     connection.close()
     operator = replace(postgres.superuser, user="operator", password="of the operator")
     database = ServiceDatabase("provisioned_by_an_operator", "none", "NONE")
-    provision(operator, database, postgres.secrets)
-    provision(operator, database, postgres.secrets)
-    address = address_of(operator, database, database.migrator, postgres.secrets)
+    provision(operator, database, postgres.secrets.get)
+    provision(operator, database, postgres.secrets.get)
+    address = address_of(operator, database, database.migrator, postgres.secrets.get)
     async with await open_pool(address, application_name="test", max_size=1) as pool:
         await pool.execute("CREATE TABLE notes (id bigint)")
-    service = address_of(operator, database, database.service, postgres.secrets)
+    service = address_of(operator, database, database.service, postgres.secrets.get)
     async with await open_pool(service, application_name="test", max_size=1) as pool:
         await pool.execute("INSERT INTO notes VALUES (1)")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pkg.local_stack.provisioning import database_named, provision
 from pkg.local_stack.secret_store import SecretStore
+from pkg.provisioning.databases import database_named, provision
 from pkg.runtime.migrations import head_revision
 from tests.conftest import TestPostgres, running_postgres
 
@@ -38,7 +38,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 def prepared(server: TestPostgres) -> dict[str, str]:
-    provision(server.superuser, DATABASE, server.secrets)
+    provision(server.superuser, DATABASE, server.secrets.get)
     return {
         "USER_DB_SERVICE_HOST": server.superuser.host,
         "USER_DB_SERVICE_PORT": str(server.superuser.port),

@@ -8,8 +8,8 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from pkg.local_stack.postgres_server import connect
 from pkg.object_model.errors import Unavailable
+from pkg.provisioning.databases import connect
 from pkg.runtime.migrations import check_schema, head_revision, upgrade
 from pkg.runtime.postgres import PostgresAddress, open_pool
 from tests.conftest import TestPostgres

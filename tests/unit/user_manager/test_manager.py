@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from pkg.object_model.errors import Conflict, DelinkciousError, InvalidArgument, NotFound, Unauthenticated
-from pkg.object_model.types import Actor, Identity, RegisterRequest, Session, TokenKind, User
+from pkg.object_model.types import Actor, DirectoryEntry, Identity, RegisterRequest, Session, TokenKind, User
 from pkg.user_manager.manager import (
     MAX_AUTH_TOKEN_CHARACTERS,
     MAX_DISPLAY_NAME_CHARACTERS,
@@ -32,7 +32,7 @@ class CountingStore(MemoryUserStore):
         super().__init__()
         self.asked = 0
 
-    async def find_users(self, keys: Collection[str]) -> dict[str, Actor]:
+    async def find_users(self, keys: Collection[str]) -> dict[str, DirectoryEntry]:
         self.asked += 1
         return await super().find_users(keys)
 
@@ -376,7 +376,7 @@ async def test_a_ticket_is_no_token(house: House) -> None:
 async def test_users_by_name_in_one_look(house: House) -> None:
     alice, bob = await house.register("Alice"), await house.register("bob")
     found = await house.users.find_users(["alice", "ALICE", "bob", "nobody", "", "a b", "\ud800", "x" * 100_000])
-    assert found == {"alice": alice.ref, "ALICE": alice.ref, "bob": bob.ref}
+    assert found == {"alice": alice.entry, "ALICE": alice.entry, "bob": bob.entry}
     assert house.store.asked == 1
     assert await house.users.find_users(["", "a b", "é"]) == {}
     assert house.store.asked == 1, "what cannot be a name is nobody's"

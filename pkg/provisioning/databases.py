@@ -4,14 +4,13 @@ A database has a *migrator*, who owns it and everything in it, and a *service* r
 do nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import psycopg2
 from psycopg2 import sql
 
-from pkg.local_stack.postgres_server import connect
-from pkg.local_stack.secret_store import SecretStore
 from pkg.runtime.postgres import PostgresAddress
 
 
@@ -47,8 +46,22 @@ def database_named(name: str) -> ServiceDatabase:
     raise LookupError(name)
 
 
-def provision(superuser: PostgresAddress, database: ServiceDatabase, store: SecretStore) -> None:
-    """Makes what is missing and sets the passwords to those of the store.
+def connect(address: PostgresAddress) -> "psycopg2.extensions.connection":
+    """A connection for administration, each statement its own transaction. Raises psycopg2.OperationalError."""
+    connection = psycopg2.connect(
+        host=address.host,
+        port=address.port,
+        dbname=address.database,
+        user=address.user,
+        password=address.password,
+        connect_timeout=5,
+    )
+    connection.autocommit = True
+    return connection
+
+
+def provision(superuser: PostgresAddress, database: ServiceDatabase, password_of: Callable[[str], str]) -> None:
+    """Makes what is missing and sets the roles' passwords.
 
     A role that may create roles and databases does as well as a superuser.
 
@@ -65,7 +78,7 @@ def provision(superuser: PostgresAddress, database: ServiceDatabase, store: Secr
                 # A new role may log in and nothing more. That need not be said, and whoever is no superuser may not.
                 cursor.execute(
                     sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
-                        sql.SQL(verb), sql.Identifier(role), sql.Literal(store.get(role))
+                        sql.SQL(verb), sql.Identifier(role), sql.Literal(password_of(role))
                     )
                 )
             cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
@@ -97,5 +110,7 @@ def provision(superuser: PostgresAddress, database: ServiceDatabase, store: Secr
         inside.close()
 
 
-def address_of(server: PostgresAddress, database: ServiceDatabase, role: str, store: SecretStore) -> PostgresAddress:
-    return PostgresAddress(server.host, server.port, database.name, role, store.get(role))
+def address_of(
+    server: PostgresAddress, database: ServiceDatabase, role: str, password_of: Callable[[str], str]
+) -> PostgresAddress:
+    return PostgresAddress(server.host, server.port, database.name, role, password_of(role))

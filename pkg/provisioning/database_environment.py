@@ -1,0 +1,86 @@
+"""Where an operator's programs find a service's database, and as whom they get in: the environment says so.
+
+For PREFIX being a database's ``variable``: PREFIX_SERVICE_HOST, PREFIX_SERVICE_PORT, PREFIX_NAME, and for each role its
+name and the file with its password.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pkg.provisioning.databases import DATABASES, ServiceDatabase
+from pkg.runtime.postgres import PostgresAddress
+from pkg.runtime.start_error import StartError
+
+USUAL_PORT: Final = "5432"
+SUPERUSER: Final = "postgres"
+
+
+class Role(StrEnum):
+    """By what stands in the variables between the prefix and USER or PASSWORD_FILE."""
+
+    SUPERUSER = "_SUPERUSER"
+    MIGRATOR = "_MIGRATOR"
+    SERVICE = ""
+
+
+def choose_databases(names: Sequence[str], environment: Mapping[str, str]) -> list[ServiceDatabase]:
+    """Those with these names; without names those whose host the environment names.
+
+    Raises:
+        StartError: it names none.
+    """
+    if names:
+        return [database for database in DATABASES if database.name in names]
+    chosen = [database for database in DATABASES if environment.get(f"{database.variable}_SERVICE_HOST")]
+    if not chosen:
+        variables = ", ".join(f"{database.variable}_SERVICE_HOST" for database in DATABASES)
+        raise StartError(f"the environment names no database; set one of {variables}")
+    return chosen
+
+
+def read_address(database: ServiceDatabase, role: Role, environment: Mapping[str, str]) -> PostgresAddress:
+    """
+    Raises:
+        StartError: a variable is missing or wrong; one fault for each.
+    """
+    prefix = database.variable
+    faults = []
+    host = environment.get(f"{prefix}_SERVICE_HOST", "")
+    if not host:
+        faults.append(f"{prefix}_SERVICE_HOST is not set; set it to the host of its Postgres")
+    port = environment.get(f"{prefix}_SERVICE_PORT") or USUAL_PORT
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
+        faults.append(f"{prefix}_SERVICE_PORT: {port!r} is not a port")
+    password = ""
+    try:
+        password = read_role_password(database, role, environment)
+    except StartError as error:
+        faults += error.faults
+    if faults:
+        raise StartError(*faults)
+    name = environment.get(f"{prefix}_NAME") or database.name
+    user = environment.get(f"{prefix}{role}_USER") or _usual_user(database, role)
+    return PostgresAddress(host, int(port), name, user, password)
+
+
+def read_role_password(database: ServiceDatabase, role: Role, environment: Mapping[str, str]) -> str:
+    """
+    Raises:
+        StartError: the variable is missing, or its file cannot be read.
+    """
+    variable = f"{database.variable}{role}_PASSWORD_FILE"
+    path = environment.get(variable)
+    if not path:
+        raise StartError(f"{variable} is not set; set it to the file with the password")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StartError(f"{variable}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise StartError(f"{variable}: {path} is not text") from None
+
+
+def _usual_user(database: ServiceDatabase, role: Role) -> str:
+    return {Role.SUPERUSER: SUPERUSER, Role.MIGRATOR: database.migrator, Role.SERVICE: database.service}[role]
