@@ -52,6 +52,8 @@ PUSHES_AT_ONCE: Final = 10_000
 CHANGES_AT_ONCE: Final = 100
 
 _MAX_CONNECTIONS: Final = 32
+#: Of them, those that readers keep for each other: to take one of the pool for each page costs a third of the page.
+_MAX_KEPT: Final = 16
 #: Seconds: for all that one call asks, for a connection, for a free one of the pool.
 _CALL_TIMEOUT: Final = 3.0
 _CONNECT_TIMEOUT: Final = 1.0
@@ -327,6 +329,8 @@ class RedisNewsStore(NewsStore):
         self._redis = redis
         self._max_length = max_length
         self._lifetime = lifetime // _MILLISECOND
+        #: Connections that are the pool's, and stay taken for the next reader.
+        self._kept: list[Connection] = []
 
     async def check(self) -> None:
         """Raises Unavailable."""
@@ -453,15 +457,29 @@ class RedisNewsStore(NewsStore):
     async def _open_line(self) -> "AsyncIterator[_Line]":
         pool = self._redis.connection_pool
         async with store_errors():
-            connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # it has no types
+            connection = await self._take_connection()
             try:
                 yield _Line(connection)
             except BaseException:
                 # Answers may be on their way that nobody waits for.
                 await connection.disconnect(nowait=True)
-                raise
-            finally:
                 await pool.release(connection)
+                raise
+            if len(self._kept) < _MAX_KEPT:
+                self._kept.append(connection)
+            else:
+                await pool.release(connection)
+
+    async def _take_connection(self) -> Connection:
+        pool = self._redis.connection_pool
+        while self._kept:
+            connection = self._kept.pop()
+            reader = connection._reader  # noqa: SLF001  # nobody else knows whether the store hung up
+            if reader is not None and not reader.at_eof():
+                return connection
+            # Connected anew when it is wanted.
+            await pool.release(connection)
+        return await pool.get_connection()  # type: ignore[no-untyped-call, no-any-return]  # it has no types
 
     # --- scripts ------------------------------------------------------------------------------------------------------
 

@@ -109,9 +109,10 @@ class RelationshipRequest(WireRequest):
 def to_query(request: WireRequest, names: QueryNames) -> dict[str, str]:
     """What ``request`` says beyond its defaults, under the query's names."""
     query: dict[str, str] = {}
+    fields = type(request).model_fields
     for field, name in names.items():
         value = getattr(request, field)
-        about = type(request).model_fields[field]
+        about = fields[field]
         if value is None or (value == about.default and not about.is_required()):
             continue
         if isinstance(value, bool):

@@ -127,6 +127,31 @@ async def test_silence(redis: Redis, valkey: TestValkey) -> None:
         assert list(await asyncio.gather(numbers(store), numbers(store, CAROL))) == [[2, 1], [3, 2, 1]]
 
 
+async def test_a_crowd_of_readers_leaves_room_for_others(redis: Redis, valkey: TestValkey) -> None:
+    store = RedisNewsStore(redis)
+    await publish(store, entry(1))
+    assert await asyncio.gather(*[numbers(store) for _ in range(100)]) == [[1]] * 100
+    kept = len(store._kept)
+    assert 0 < kept <= 16
+    await asyncio.gather(*[store.check() for _ in range(100)])
+    assert await asyncio.gather(*[numbers(store) for _ in range(100)]) == [[1]] * 100
+    assert len(store._kept) <= 16
+
+
+async def test_readers_notice_that_the_store_hung_up(redis: Redis, valkey: TestValkey) -> None:
+    store = RedisNewsStore(redis)
+    await publish(store, entry(1))
+    assert await numbers(store) == [1]
+    (kept,) = store._kept
+    async with valkey.administrator() as administrator:
+        await administrator.client_kill_filter(_type="normal", skipme=True)
+    deadline = time.monotonic() + 10
+    while not kept._reader.at_eof():  # type: ignore[union-attr]  # it is connected
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert await numbers(store) == [1]
+
+
 async def test_full(redis: Redis, valkey: TestValkey) -> None:
     store = RedisNewsStore(redis)
     await publish(store, entry(1))
