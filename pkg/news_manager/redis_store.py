@@ -52,7 +52,7 @@ PUSHES_AT_ONCE: Final = 10_000
 CHANGES_AT_ONCE: Final = 100
 
 _MAX_CONNECTIONS: Final = 32
-#: Of them, those that readers keep for each other: to take one of the pool for each page costs a third of the page.
+#: Of them, those that readers keep for each other: to take one of the pool is a fifth of what a page costs here.
 _MAX_KEPT: Final = 16
 #: Seconds: for all that one call asks, for a connection, for a free one of the pool.
 _CALL_TIMEOUT: Final = 3.0
