@@ -25,12 +25,12 @@ from pkg.local_stack.postgres_server import PostgresServer, can_connect
 from pkg.local_stack.program import launch_command
 from pkg.local_stack.secret_store import SecretStore
 from pkg.local_stack.valkey_server import ValkeyServer
-from pkg.news_manager.redis_store import RedisAddress, connect_redis
 from pkg.provisioning import valkey_users
 from pkg.provisioning.databases import DATABASES, ServiceDatabase, address_of, provision
 from pkg.runtime.access import NEWS_MANAGER
 from pkg.runtime.migrations import upgrade
 from pkg.runtime.postgres import PostgresAddress, open_pool
+from pkg.runtime.redis import RedisAddress, connect_redis
 
 START_DEADLINE = 30.0
 
