@@ -33,7 +33,7 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
                 "users.logout": frozenset({API_GATEWAY, OPERATOR}),
                 "users.authenticate": frozenset({API_GATEWAY}),
                 "users.read": frozenset({API_GATEWAY, OPERATOR}),
-                "users.find": frozenset({API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER, OPERATOR}),
+                "users.find": frozenset({API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, OPERATOR}),
             }
         ),
         SOCIAL_GRAPH_MANAGER: MappingProxyType(
