@@ -88,26 +88,28 @@ def _lineage(package: str) -> tuple[str, ...]:
     Raises:
         LookupError: there is none, or they are not one line.
     """
+    scripts = [script for script in (files(package) / "versions").iterdir() if script.name[:1].isdigit()]
     children = {}
-    for script in (files(package) / "versions").iterdir():
-        if script.name.endswith(".py") and script.name != "__init__.py":
-            names = _constants(script.read_text(encoding="utf-8"))
-            children[names["down_revision"]] = names["revision"]
-    count = len(children)
-    lineage = []
-    while (last := lineage[-1] if lineage else None) in children:
-        lineage.append(children.pop(last))
-    if not lineage or len(lineage) < count:
+    for script in scripts:
+        names = _constants(script.read_text(encoding="utf-8"))
+        children[names["down_revision"]] = names["revision"]
+    lineage: list[str] = []
+    last = None
+    while last in children:
+        last = children.pop(last)
+        lineage.append(last)
+    if not lineage or len(lineage) < len(scripts):
         raise LookupError(f"the migrations of {package} are not one line from the first to the newest")
     return tuple(lineage)
 
 
 def _constants(source: str) -> dict[str, Any]:
-    return {
-        node.targets[0].id: node.value.value
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant)
-    }
+    constants = {}
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(name)], value=ast.Constant(value)):
+                constants[name] = value
+    return constants
 
 
 def _open_history(package: str) -> "tuple[Config, ScriptDirectory]":

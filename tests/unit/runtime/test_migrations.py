@@ -102,15 +102,18 @@ def test_the_head_is_the_one_that_alembic_finds(history: str) -> None:
     assert head_revision(history) == ScriptDirectory.from_config(config).get_current_head()
 
 
-@pytest.mark.parametrize("parents", [[], ["None", "'0001'", "'0001'"], ["'0003'", "'0001'"]])
+@pytest.mark.parametrize(
+    ("name", "parents"),
+    [("empty", []), ("forked", ["None", "'0001'", "'0001'"]), ("rootless", ["'0003'", "'0001'"])],
+)
 def test_a_history_that_is_not_one_line_is_refused(
-    parents: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, parents: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = tmp_path / "crooked_history" / "versions"
+    versions = tmp_path / f"{name}_history" / "versions"
     versions.mkdir(parents=True)
     (versions.parent / "__init__.py").touch()
     for number, parent in enumerate(parents, 1):
         (versions / f"{number}.py").write_text(f"revision = '000{number}'\ndown_revision = {parent}\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(LookupError, match="not one line"):
-        head_revision("crooked_history")
+        head_revision(f"{name}_history")
