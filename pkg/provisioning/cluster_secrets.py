@@ -16,8 +16,16 @@ NATS_AUTHORIZATION: Final = "authorization.conf"
 VALKEY_USERS: Final = "users.acl"
 
 
-def render_secrets(secret_of: Callable[[str], str]) -> Mapping[str, Mapping[str, str]]:
-    """Each Secret's keys with their values. ``secret_of`` makes up a secret at its first mention, and remembers it."""
+def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Mapping[str, Mapping[str, str]]:
+    """Each Secret's keys with their values.
+
+    ``values_of`` knows the values of a secret by its name, or makes one up at its first mention: one, or two while
+    it is rotated.
+    """
+
+    def secret_of(name: str) -> str:
+        return values_of(name)[0]
+
     secrets: dict[str, dict[str, str]] = {}
     for database in DATABASES:
         place = database.variable.lower().replace("_", "-")
@@ -44,5 +52,5 @@ def render_secrets(secret_of: Callable[[str], str]) -> Mapping[str, Mapping[str,
 
     for party in parties():
         name = f"{party.removesuffix('-manager')}-mutual-auth"
-        secrets[name] = {MUTUAL_AUTH: render_mutual_auth(party, secret_of)}
+        secrets[name] = {MUTUAL_AUTH: render_mutual_auth(party, values_of)}
     return secrets

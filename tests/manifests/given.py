@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkg.provisioning.cluster_secrets import render_secrets
-from pkg.runtime.caller_auth import new_secret
+from pkg.runtime.mutual_auth import new_secret
 from tests.manifests.objects import Object, Workload, of_kind
 
 type Files = Mapping[str, Mapping[str, str]]
@@ -39,8 +39,8 @@ class Given:
 
 
 def make_secrets() -> Files:
-    made: dict[str, str] = {}
-    return render_secrets(lambda name: made.setdefault(name, new_secret()))
+    made: dict[str, tuple[str, ...]] = {}
+    return render_secrets(lambda name: made.setdefault(name, (new_secret(),)))
 
 
 def lay_out(objects: Iterable[Object], workload: Workload, container: Object, secrets: Files, root: Path) -> Given:

@@ -2,12 +2,11 @@
 
 import pytest
 
-from pkg.provisioning.cluster_secrets import render_secrets
-from pkg.runtime.caller_auth import new_secret
+from tests.manifests.given import make_secrets
 from tests.manifests.objects import Change, Object
 from tests.manifests.relations import every_fault
 
-SECRETS = {name: set(content) for name, content in render_secrets(lambda _: new_secret()).items()}
+SECRETS = {name: set(content) for name, content in make_secrets().items()}
 #: Made, but not used yet. Whoever uses one takes it out here.
 AWAITED = {"secret news-manager-redis-api-gateway: nobody uses it"}
 
