@@ -53,6 +53,7 @@ def path_of(endpoint: Endpoint[Any]) -> str:
         .replace("{username:path}", "alice")
         .replace("{viewer_id}", "1")
         .replace("{user_id}", "2")
+        .replace("{token_id}", "3")
     )
 
 
@@ -87,8 +88,10 @@ async def test_a_statement_that_does_not_hold(service: str, endpoint: Endpoint[A
     target = build(service)
     method, path = endpoint.method, path_of(endpoint)
 
+    caller = min(ALLOWED_CALLERS[service][endpoint.operation])
+
     async def refused(**options: Any) -> tuple[int, str]:
-        return await target.refused(method, path, **options)
+        return await target.refused(method, path, caller=caller, **options)
 
     bad = (401, "user_statement_invalid")
     assert await refused(actor=ALICE, audience="somebody-else") == bad
