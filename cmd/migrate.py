@@ -22,12 +22,13 @@ import psycopg2  # noqa: E402  # after the line above, as the rest
 from alembic.util import CommandError  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
-from pkg.provisioning.database_environment import Role, choose_databases, read_address  # noqa: E402
-from pkg.provisioning.databases import (  # noqa: E402
-    DATABASES,
-    ServiceDatabase,
-    connect,
+from pkg.provisioning.database_environment import (  # noqa: E402
+    Role,
+    add_database_option,
+    choose_databases,
+    read_address,
 )
+from pkg.provisioning.databases import ServiceDatabase, connect  # noqa: E402
 from pkg.runtime.migrations import upgrade  # noqa: E402
 from pkg.runtime.postgres import PostgresAddress  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
@@ -37,13 +38,7 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument(
-        "--database",
-        metavar="NAME",
-        action="append",
-        choices=[database.name for database in DATABASES],
-        help="this one alone, and it must be configured; may be repeated (%(choices)s)",
-    )
+    add_database_option(parser)
     parser.add_argument(
         "--revision", default="head", help="migrate up to this revision instead of the newest; takes one --database"
     )

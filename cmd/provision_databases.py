@@ -26,11 +26,12 @@ import psycopg2  # noqa: E402  # after the line above, as the rest
 
 from pkg.provisioning.database_environment import (  # noqa: E402
     Role,
+    add_database_option,
     choose_databases,
     read_address,
     read_role_password,
 )
-from pkg.provisioning.databases import DATABASES, ServiceDatabase, connect, provision  # noqa: E402
+from pkg.provisioning.databases import ServiceDatabase, connect, provision  # noqa: E402
 from pkg.runtime.postgres import PostgresAddress  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
 
@@ -44,13 +45,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument(
-        "--database",
-        metavar="NAME",
-        action="append",
-        choices=[database.name for database in DATABASES],
-        help="this one alone, and it must be configured; may be repeated (%(choices)s)",
-    )
+    add_database_option(parser)
     parser.add_argument(
         "--patience", type=float, default=20.0, help="seconds for Postgres to come up (%(default)s)", metavar="SECONDS"
     )

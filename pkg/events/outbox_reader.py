@@ -27,6 +27,7 @@ WHERE locktype = 'advisory' AND classid = $1::int::oid AND objid = 0 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 _TAKE: Final = "SELECT pg_try_advisory_lock($1, $2)"
 _GIVE_BACK: Final = "SELECT pg_advisory_unlock($1, $2)"
+_LEAVE: Final = "SELECT pg_advisory_unlock_all()"
 
 # Per partition, so that one user's import does not keep everybody else waiting. Always from the first that waits: a row
 # may be committed after one that was written later, and one user's rows must not overtake each other.
@@ -95,6 +96,10 @@ class OutboxReader:
         """From now on this worker counts."""
         await self._connection.execute(_NOTICE_DEATH)
         await self._connection.execute(_JOIN, _WORKER_LOCKS)
+
+    async def leave(self) -> None:
+        """Gives back everything at once; Postgres takes a moment to notice that a connection has ended."""
+        await self._connection.execute(_LEAVE)
 
     async def count_workers(self) -> int:
         return int(await self._connection.fetchval(_COUNT_WORKERS, _WORKER_LOCKS))

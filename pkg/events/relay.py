@@ -147,7 +147,10 @@ class Relay:
             await self._flush(reader)
             raise
         finally:
-            # Locks and listening are the session's, and end with it. Nobody else should get it from the pool.
+            # Listening is the session's, and ends with it. Nobody else should get it from the pool.
+            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await reader.leave()
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await connection.close(timeout=_CLOSE_TIMEOUT)
 
@@ -161,6 +164,13 @@ class Relay:
         before = sorted(self._owned)
         while len(self._owned) > share:
             await reader.give_back(self._owned.pop())
+        await self._take(reader, share)
+        if sorted(self._owned) != before:
+            self._partitions.set(len(self._owned))
+            _log.info("outbox partitions", owned=sorted(self._owned), share=share)
+
+    async def _take(self, reader: OutboxReader, share: int) -> None:
+        """Of those that nobody has, until there are ``share``."""
         free = [partition for partition in range(PARTITIONS) if partition not in self._owned]
         # Two who take in the same order would be in each other's way.
         random.shuffle(free)
@@ -169,9 +179,6 @@ class Relay:
                 break
             if await reader.take(partition):
                 self._owned.append(partition)
-        if sorted(self._owned) != before:
-            self._partitions.set(len(self._owned))
-            _log.info("outbox partitions", owned=sorted(self._owned), share=share)
 
     async def _publish_batch(self, reader: OutboxReader) -> bool:
         """Whether there may be more."""
@@ -201,6 +208,8 @@ class Relay:
         """What cannot be published now waits for another worker, or for the next start."""
         try:
             async with asyncio.timeout(_FLUSH):
+                # What was told here may be of a partition that was to be another's, and that one may be gone.
+                await self._take(reader, PARTITIONS)
                 while self._owned and (rows := await reader.read_waiting(self._owned, PARTITION_BATCH, BATCH)):
                     await self._publish(rows)
                     await reader.mark_published(rows, self._clock.now())

@@ -12,18 +12,14 @@ Keys of one command or script share the tag in braces, and so a slot: the store 
 """
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Connection, Redis
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -43,6 +39,7 @@ from pkg.news_manager.store import (
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.wire import news_event_from_wire, news_event_to_wire
 from pkg.runtime.json import decode, encode
+from pkg.runtime.redis import Script, ask
 
 #: Feeds that one script changes: while it runs, nobody else is served.
 FEEDS_AT_ONCE: Final = 500
@@ -51,13 +48,10 @@ PUSHES_AT_ONCE: Final = 10_000
 #: Entries that one script changes, likewise.
 CHANGES_AT_ONCE: Final = 100
 
-_MAX_CONNECTIONS: Final = 32
-#: Of them, those that readers keep for each other: to take one of the pool is a fifth of what a page costs here.
+#: Connections that readers keep for each other, half of the pool's: to take one of it is a fifth of what a page costs.
 _MAX_KEPT: Final = 16
-#: Seconds: for all that one call asks, for a connection, for a free one of the pool.
+#: Seconds, for all that one call asks.
 _CALL_TIMEOUT: Final = 3.0
-_CONNECT_TIMEOUT: Final = 1.0
-_POOL_TIMEOUT: Final = 2.0
 #: Ids that a reader asks for when the first ones were not enough.
 _READ_ON: Final = 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,12 +59,6 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 type Call = tuple[Sequence[str], Sequence[Any]]
-
-
-class _Script:
-    def __init__(self, *parts: str) -> None:
-        self.source = "\n".join(parts)
-        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
 # --- scripts about entries: all keys are the author's -----------------------------------------------------------------
@@ -86,7 +74,7 @@ end
 
 #: link...; lifetime, prefix of entries, (rank, id, entry)... -> (holds?, id of the entry that ended)...
 #: Without an id it is the link's end; without a rank the entry is about many links.
-_CHANGE: Final = _Script(
+_CHANGE: Final = Script(
     _LINK,
     """
 local lifetime, prefix, told = ARGV[1], ARGV[2], {}
@@ -116,7 +104,7 @@ return told
 )
 
 #: link...; lifetime, prefix of entries, (rank, id, entry)... -> an id, or nothing, for each
-_FIND_OR_SAVE: Final = _Script(
+_FIND_OR_SAVE: Final = Script(
     _LINK,
     """
 local found = {}
@@ -217,7 +205,7 @@ end
 """
 
 #: left, feed...; cap, lifetime, number of new ids, new ids (oldest first), replaced ids
-_PUSH: Final = _Script(
+_PUSH: Final = Script(
     _FEED,
     """
 local cap, lifetime, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -240,7 +228,7 @@ end
 )
 
 #: follow, left; order, its lifetime, following?, follower, lifetime of left -> newest?
-_SET_FOLLOWING: Final = _Script("""
+_SET_FOLLOWING: Final = Script("""
 local known = redis.call('GET', KEYS[1])
 if known and known > ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -254,7 +242,7 @@ return 1
 """)
 
 #: follow, feed; order, cap, lifetime, ids (oldest first)
-_MERGE: Final = _Script(
+_MERGE: Final = Script(
     _FEED,
     """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
@@ -264,7 +252,7 @@ extend(KEYS[2], tonumber(ARGV[3]))
 )
 
 #: follow, feed; order, lifetime, ids
-_DROP: Final = _Script(
+_DROP: Final = Script(
     _FEED,
     """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
@@ -279,7 +267,7 @@ if #left > 0 then extend(KEYS[2], tonumber(ARGV[2])) end
 )
 
 #: feed; id, count -> the ids behind it, whether or not it is still there
-_READ_BEHIND: Final = _Script(
+_READ_BEHIND: Final = Script(
     _FEED,
     """
 local place = redis.call('LPOS', KEYS[1], ARGV[1])
@@ -294,36 +282,6 @@ return redis.call('LRANGE', KEYS[1], first, first + ARGV[2] - 1)
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RedisAddress:
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    #: Whether the connection is encrypted; the certificate must then be one that this machine trusts.
-    tls: bool = False
-
-
-def connect_redis(address: RedisAddress) -> Redis:
-    """Connects at its first use: a service whose store is away starts, and says that it is not ready."""
-    pool = BlockingConnectionPool(
-        host=address.host,
-        port=address.port,
-        username=address.user,
-        password=address.password,
-        connection_class=SSLConnection if address.tls else Connection,
-        max_connections=_MAX_CONNECTIONS,
-        timeout=_POOL_TIMEOUT,
-        # A timer for each command and one for each answer cost half as much as both: store_errors has one for all.
-        socket_timeout=None,
-        socket_connect_timeout=_CONNECT_TIMEOUT,
-        # Once, for a connection that the server has closed meanwhile. Everything here may be repeated.
-        retry=Retry(NoBackoff(), 1),
-        health_check_interval=30,
-    )
-    return Redis.from_pool(pool)
-
-
 class RedisNewsStore(NewsStore):
     def __init__(self, redis: Redis, *, max_length: int = MAX_FEED_LENGTH, lifetime: timedelta = LIFETIME) -> None:
         self._redis = redis
@@ -335,7 +293,7 @@ class RedisNewsStore(NewsStore):
     async def check(self) -> None:
         """Raises Unavailable."""
         async with store_errors():
-            await self._ask("PING")
+            await ask(self._redis, "PING")
 
     # --- entries ------------------------------------------------------------------------------------------------------
 
@@ -483,17 +441,11 @@ class RedisNewsStore(NewsStore):
 
     # --- scripts ------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, *command: Any) -> Any:  # noqa: ANN401  # replies are of any shape
-        return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]  # it has no types
-
-    async def _run(self, script: _Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401  # a script's reply is of any shape
+    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401  # a script's reply is of any shape
         async with store_errors():
-            try:
-                return await self._ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
-            except NoScriptError:
-                return await self._ask("EVAL", script.source, len(keys), *keys, *arguments)
+            return await script.run(self._redis, keys, arguments)
 
-    async def _run_all(self, script: _Script, calls: Sequence[Call]) -> list[Any]:
+    async def _run_all(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """In their order; the reply of each."""
         if not calls:
             return []
@@ -506,7 +458,8 @@ class RedisNewsStore(NewsStore):
             except NoScriptError:
                 # Loading it first would leave a gap in which a restart forgets it again.
                 return [
-                    await self._ask("EVAL", script.source, len(keys), *keys, *arguments) for keys, arguments in calls
+                    await ask(self._redis, "EVAL", script.source, len(keys), *keys, *arguments)
+                    for keys, arguments in calls
                 ]
 
 

@@ -4,6 +4,7 @@ For PREFIX being a database's ``variable``: PREFIX_SERVICE_HOST, PREFIX_SERVICE_
 name and the file with its password.
 """
 
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,17 @@ class Role(StrEnum):
     SUPERUSER = "_SUPERUSER"
     MIGRATOR = "_MIGRATOR"
     SERVICE = ""
+
+
+def add_database_option(parser: ArgumentParser) -> None:
+    """``--database NAME``, as often as wanted: what ``choose_databases`` takes for ``names``, or None."""
+    parser.add_argument(
+        "--database",
+        metavar="NAME",
+        action="append",
+        choices=[database.name for database in DATABASES],
+        help="this one alone, and it must be configured; may be repeated (%(choices)s)",
+    )
 
 
 def choose_databases(names: Sequence[str], environment: Mapping[str, str]) -> list[ServiceDatabase]:

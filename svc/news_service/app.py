@@ -12,7 +12,7 @@ from pkg.events.consumers import NEWS
 from pkg.events.nats_bus import connect_nats
 from pkg.news_manager.feed_writer import FeedWriter
 from pkg.news_manager.manager import NewsManager
-from pkg.news_manager.redis_store import RedisNewsStore, connect_redis
+from pkg.news_manager.redis_store import RedisNewsStore
 from pkg.object_model.clock import SystemClock
 from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER
 from pkg.runtime.background import run_in_background
@@ -22,6 +22,7 @@ from pkg.runtime.health import Check, once
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.peers import connect_peer
+from pkg.runtime.redis import connect_redis
 from svc.news_service.events import write_feeds
 from svc.news_service.grpc_methods import SERVICES, register
 from svc.news_service.routes import build_app

@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from pkg.events.settings import EventSettings
-from pkg.news_manager.redis_store import RedisAddress
 from pkg.runtime.access import NEWS_MANAGER
+from pkg.runtime.redis import RedisAddress
 from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, ServiceAddress
 
 

@@ -17,9 +17,10 @@ import uvloop
 from redis.asyncio import Redis
 
 from pkg.news_manager.entry_ids import group_of_entry, group_of_user, make_entry_id
-from pkg.news_manager.redis_store import FEEDS_AT_ONCE, RedisNewsStore, connect_redis
+from pkg.news_manager.redis_store import FEEDS_AT_ONCE, RedisNewsStore
 from pkg.news_manager.store import Entry
 from pkg.object_model.types import LinkStatus, NewsEvent, NewsEventType
+from pkg.runtime.redis import connect_redis
 from tests.conftest import TestValkey, running_valkey
 from tests.load.processor_time import processor_seconds
 

@@ -5,9 +5,10 @@ import pytest
 from redis.asyncio import Redis
 
 from pkg.news_manager.memory_store import MemoryNewsStore
-from pkg.news_manager.redis_store import RedisNewsStore, connect_redis
+from pkg.news_manager.redis_store import RedisNewsStore
 from pkg.news_manager.store import LIFETIME, MAX_FEED_LENGTH, NewsStore
 from pkg.object_model.clock import SystemClock
+from pkg.runtime.redis import connect_redis
 from tests.conftest import TestValkey
 
 type MakeStore = Callable[..., NewsStore]

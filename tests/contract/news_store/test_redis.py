@@ -11,9 +11,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from pkg.news_manager.redis_store import RedisAddress, RedisNewsStore, connect_redis
+from pkg.news_manager.redis_store import RedisNewsStore
 from pkg.news_manager.store import FollowOrder
 from pkg.object_model.errors import Unavailable
+from pkg.runtime.redis import RedisAddress, connect_redis
 from tests.conftest import TestValkey
 from tests.contract.news_store.entries import ALICE, BOB, CAROL, NOW, end, entry, numbers, publish, save
 

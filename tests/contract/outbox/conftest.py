@@ -81,8 +81,8 @@ async def all_published(pool: asyncpg.Pool, seconds: float = DEADLINE) -> None:
 
 @asynccontextmanager
 async def running(
-    pool: asyncpg.Pool, publisher: Publisher, workers: int = 1, clock: Clock | None = None
+    pool: asyncpg.Pool, publisher: Publisher, workers: int = 1, clock: Clock | None = None, *, poll: float = POLL
 ) -> AsyncIterator[list[Relay]]:
-    relays = [Relay(pool, publisher, SOURCE, clock or SystemClock(), poll=POLL) for _ in range(workers)]
+    relays = [Relay(pool, publisher, SOURCE, clock or SystemClock(), poll=poll) for _ in range(workers)]
     async with run_in_background(*(relay.run() for relay in relays)):
         yield relays

@@ -13,7 +13,7 @@ from pkg.events.memory_bus import MemoryBus
 from pkg.events.messages import LINK_EVENTS, PARTITIONS, STREAM, Message, partition_of, read_event
 from pkg.events.nats_bus import open_bus
 from pkg.events.outbox import insert_events
-from pkg.events.outbox_reader import replay
+from pkg.events.outbox_reader import OutboxReader, replay
 from pkg.events.relay import Relay
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import TooLarge, Unavailable
@@ -156,6 +156,33 @@ async def test_the_share_of_a_worker_that_ends_is_taken_over(pool: asyncpg.Pool,
         await save(pool, told)
         await all_published(pool)
     assert by_user(bus.published()) == expected(told)
+
+
+async def test_a_worker_that_ends_publishes_what_nobody_else_does(pool: asyncpg.Pool, bus: MemoryBus) -> None:
+    """One that died a moment ago still counts; nobody has what was to be its share."""
+    async with pool.acquire() as dying:
+        await OutboxReader(dying, SOURCE).join()
+        async with running(pool, bus, poll=60) as (relay,):
+
+            async def has_its_share() -> bool:
+                return len(relay.owned) == PARTITIONS // 2
+
+            await eventually(has_its_share, "the relay has half")
+            told = [event_of(user) for user in USERS]
+            await save(pool, told)
+        await OutboxReader(dying, SOURCE).leave()
+    assert await count_waiting(pool) == 0
+    assert by_user(bus.published()) == expected(told)
+
+
+async def test_a_worker_that_ended_holds_nothing(pool: asyncpg.Pool, bus: MemoryBus) -> None:
+    for _ in range(5):
+        async with running(pool, bus, poll=60) as (relay,):
+
+            async def owns_all(relay: Relay = relay) -> bool:
+                return len(relay.owned) == PARTITIONS
+
+            await eventually(owns_all, "the relay has all at its first look")
 
 
 async def test_workers_whose_connections_are_cut_begin_anew(pool: asyncpg.Pool, bus: MemoryBus) -> None:

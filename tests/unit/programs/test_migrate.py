@@ -1,9 +1,7 @@
 """``cmd/migrate.py`` as an operator runs it: the environment says where, the output what was done."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,23 +10,11 @@ from pkg.local_stack.secret_store import SecretStore
 from pkg.provisioning.databases import database_named, provision
 from pkg.runtime.migrations import head_revision
 from tests.conftest import TestPostgres, running_postgres
+from tests.unit.programs.command import run_command
 
-ROOT = Path(__file__).parents[3]
 DATABASE = database_named("user_manager")
 NOWHERE = {"USER_DB_SERVICE_HOST": "127.0.0.1", "USER_DB_SERVICE_PORT": "1"}
-
-
-def migrate(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cmd" / "migrate.py"), *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout, done.stderr
+migrate = partial(run_command, "migrate")
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +81,14 @@ def test_what_is_wrong_is_told(arguments: list[str], environment: dict[str, str]
         assert words in lines
 
 
-@pytest.mark.parametrize("program", ["migrate.py", "up.py"])
-def test_help_says_what_is_read(program: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cmd" / program), "--help"], capture_output=True, text=True, check=True, cwd="/"
-    )
-    words = {
-        "migrate.py": ["PREFIX_MIGRATOR_PASSWORD_FILE", "--revision"],
-        "up.py": ["DELINKCIOUS_POSTGRES_URL", "--data"],
-    }
-    assert all(word in done.stdout for word in words[program])
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("migrate", ["PREFIX_MIGRATOR_PASSWORD_FILE", "--revision"]),
+        ("up", ["DELINKCIOUS_POSTGRES_URL", "--data"]),
+    ],
+)
+def test_help_says_what_is_read(program: str, words: list[str]) -> None:
+    code, out, said = run_command(program, "--help")
+    assert (code, said) == (0, "")
+    assert all(word in out for word in words)

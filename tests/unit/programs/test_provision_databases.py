@@ -1,9 +1,7 @@
 """``cmd/provision_databases.py`` as a cluster's Job runs it: before anything else, and again with each release."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,22 +9,10 @@ import pytest
 from pkg.local_stack.secret_store import SecretStore
 from pkg.provisioning.databases import address_of, connect, database_named
 from tests.conftest import TestPostgres, running_postgres
+from tests.unit.programs.command import run_command
 
-ROOT = Path(__file__).parents[3]
 DATABASE = database_named("link_manager")
-
-
-def provision(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cmd" / "provision_databases.py"), *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout, done.stderr
+provision = partial(run_command, "provision_databases")
 
 
 @pytest.fixture(scope="module")

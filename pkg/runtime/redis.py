@@ -1,0 +1,67 @@
+"""Valkey, or anything else that speaks Redis's protocol: a pool that connects at its first use, and scripts."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+
+#: Seconds, for a new connection and for a free one of the pool.
+_CONNECT_TIMEOUT: Final = 1.0
+_POOL_TIMEOUT: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    #: Whether the connection is encrypted; the certificate must then be one that this machine trusts.
+    tls: bool = False
+
+
+def connect_redis(address: RedisAddress, *, max_connections: int = 32) -> Redis:
+    """Connects at its first use: a service whose store is away starts, and says that it is not ready.
+
+    Commands have no time limit here: a timer for each command and one for each answer cost half as much as both, so
+    whoever calls sets one for all that a call asks.
+    """
+    pool = BlockingConnectionPool(
+        host=address.host,
+        port=address.port,
+        username=address.user,
+        password=address.password,
+        connection_class=SSLConnection if address.tls else Connection,
+        max_connections=max_connections,
+        timeout=_POOL_TIMEOUT,
+        socket_timeout=None,
+        socket_connect_timeout=_CONNECT_TIMEOUT,
+        # Once, for a connection that the server has closed meanwhile. Everything here may be repeated.
+        retry=Retry(NoBackoff(), 1),
+        health_check_interval=30,
+    )
+    return Redis.from_pool(pool)
+
+
+class Script:
+    """A program that the server runs as one step."""
+
+    def __init__(self, *parts: str) -> None:
+        self.source = "\n".join(parts)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401  # a script's reply is of any shape
+        """By its digest; a server that does not know it, or no longer, is told it again."""
+        try:
+            return await ask(redis, "EVALSHA", self.sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await ask(redis, "EVAL", self.source, len(keys), *keys, *arguments)
+
+
+async def ask(redis: Redis, *command: Any) -> Any:  # noqa: ANN401  # replies are of any shape
+    return await redis.execute_command(*command)  # type: ignore[no-untyped-call]  # it has no types
