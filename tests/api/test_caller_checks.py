@@ -87,6 +87,7 @@ async def test_a_statement_that_does_not_hold(service: str, endpoint: Endpoint[A
     now = datetime.now(UTC)
     target = build(service)
     method, path = endpoint.method, path_of(endpoint)
+    caller = min(ALLOWED_CALLERS[service][endpoint.operation])
 
     caller = min(ALLOWED_CALLERS[service][endpoint.operation])
 
