@@ -17,14 +17,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pkg.events.nats_bus import open_bus
+from pkg.events.operator import ADMINISTRATOR
 from pkg.events.provisioning import provision_events
-from pkg.local_stack import valkey_server
-from pkg.local_stack.nats_server import ADMINISTRATOR, NatsServer
+from pkg.local_stack.nats_server import NatsServer
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.postgres_server import PostgresServer, can_connect
 from pkg.local_stack.program import launch_command
 from pkg.local_stack.secret_store import SecretStore
 from pkg.local_stack.valkey_server import ValkeyServer
+from pkg.provisioning import valkey_users
 from pkg.provisioning.databases import DATABASES, ServiceDatabase, address_of, provision
 from pkg.runtime.access import NEWS_MANAGER
 from pkg.runtime.migrations import upgrade
@@ -192,7 +193,7 @@ class TestValkey:
             await redis.flushall()
 
     def administrator(self) -> Redis:
-        return connect_redis(self.address(valkey_server.ADMINISTRATOR))
+        return connect_redis(self.address(valkey_users.ADMINISTRATOR))
 
 
 @asynccontextmanager

@@ -3,45 +3,14 @@
 import asyncio
 import json
 import socket
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
 
-from pkg.events.consumers import CONSUMERS
-from pkg.events.messages import DEAD_LETTERS, LINK_CHECK_EVENTS, LINK_EVENTS, SOCIAL_GRAPH_EVENTS, STREAM
 from pkg.events.settings import NatsAddress
 from pkg.local_stack.binaries import nats_binary
 from pkg.local_stack.ports import LOOPBACK
 from pkg.local_stack.program import Program
 from pkg.local_stack.secret_store import SecretStore, write_private
-from pkg.runtime.access import LINK_CHECKER, LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER
-
-ADMINISTRATOR: Final = "administrator"
-
-#: What each service tells.
-_TELLS: Final[Mapping[str, Sequence[str]]] = {
-    LINK_MANAGER: [f"{LINK_EVENTS}.>"],
-    SOCIAL_GRAPH_MANAGER: [f"{SOCIAL_GRAPH_EVENTS}.>"],
-    LINK_CHECKER: [LINK_CHECK_EVENTS],
-    NEWS_MANAGER: [],
-}
-
-
-def _permissions(service: str) -> dict[str, list[str]]:
-    publish = [*_TELLS[service], f"$JS.API.STREAM.INFO.{STREAM}"]
-    for consumer in CONSUMERS:
-        if consumer.service == service:
-            place = f"{STREAM}.{consumer.name}"
-            publish += [f"$JS.API.CONSUMER.INFO.{place}", f"$JS.API.CONSUMER.MSG.NEXT.{place}", f"$JS.ACK.{place}.>"]
-            publish.append(f"{DEAD_LETTERS}.{consumer.name}")
-    return {"publish": publish, "subscribe": [f"_INBOX_{service}.>"]}
-
-
-#: What each user may publish and subscribe to. Replies come to inboxes named after the user, which nobody else reads.
-PERMISSIONS: Final[Mapping[str, Mapping[str, Any]]] = {
-    ADMINISTRATOR: {"publish": ">", "subscribe": ">"},
-    **{service: _permissions(service) for service in _TELLS},
-}
+from pkg.provisioning.nats_users import render_authorization
 
 
 class NatsServer:
@@ -77,16 +46,7 @@ class NatsServer:
                 # Every publish is in the outbox until it is old; what a power cut takes is published again.
                 "sync_interval": "1s",
             },
-            "authorization": {
-                "users": [
-                    {
-                        "user": user,
-                        "password": self._store.get(f"nats.{user}"),
-                        "permissions": permissions,
-                    }
-                    for user, permissions in PERMISSIONS.items()
-                ]
-            },
+            "authorization": render_authorization(lambda user: self._store.get(f"nats.{user}")),
         }
         write_private(self._folder / "nats.conf", json.dumps(configuration, indent=2))
 

@@ -11,13 +11,14 @@ import psycopg2
 
 from pkg.events.settings import USUAL_PORT as NATS_PORT
 from pkg.events.settings import NatsAddress
-from pkg.local_stack import nats_server, postgres_server, valkey_server
+from pkg.local_stack import postgres_server, valkey_server
 from pkg.local_stack.data_folder import DataFolder
 from pkg.local_stack.nats_server import NatsServer
 from pkg.local_stack.ports import LOOPBACK, PortChooser
 from pkg.local_stack.postgres_server import PostgresServer
 from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.valkey_server import ValkeyServer
+from pkg.provisioning import nats_users, valkey_users
 from pkg.provisioning.databases import connect
 from pkg.runtime.postgres import PostgresAddress
 from pkg.runtime.start_error import StartError
@@ -88,7 +89,7 @@ def choose_servers(
         nats_login, nats = _given(NATS_URL, url, NATS_PORT, folder.secrets / "given-nats")
     else:
         nats_own = NatsServer(folder.nats, ports.choose(NATS_PORT), store)
-        nats_login, nats = _logins(nats_own), _description(nats_own, nats_server.PERMISSIONS)
+        nats_login, nats = _logins(nats_own), _description(nats_own, nats_users.PERMISSIONS)
         own.append(nats_own)
 
     if url := environment.get(REDIS_URL):
@@ -98,7 +99,7 @@ def choose_servers(
         )
     else:
         valkey = ValkeyServer(folder.valkey, ports.choose(valkey_server.USUAL_PORT), store)
-        valkey_login, redis = _logins(valkey), _description(valkey, valkey_server.RULES)
+        valkey_login, redis = _logins(valkey), _description(valkey, valkey_users.RULES)
         own.append(valkey)
 
     descriptions = {"postgres": _postgres_description(address, password_file), "nats": nats, "redis": redis}

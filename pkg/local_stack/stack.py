@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 
 import psycopg2
 
+from pkg.events.operator import ADMINISTRATOR
 from pkg.events.provisioning import provision_at
 from pkg.local_stack import demo_site
 from pkg.local_stack.accounts import log_in
@@ -18,7 +19,6 @@ from pkg.local_stack.console import Console
 from pkg.local_stack.data_folder import DataFolder
 from pkg.local_stack.log_lines import Level
 from pkg.local_stack.mutual_auth import write_mutual_auth
-from pkg.local_stack.nats_server import ADMINISTRATOR
 from pkg.local_stack.ports import LOOPBACK, PortChooser, is_free
 from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.servers import Servers, check_given_postgres, choose_servers

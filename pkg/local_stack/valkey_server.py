@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -12,17 +11,9 @@ from pkg.local_stack.nats_server import says
 from pkg.local_stack.ports import LOOPBACK
 from pkg.local_stack.program import Program
 from pkg.local_stack.secret_store import SecretStore, write_private
+from pkg.provisioning.valkey_users import render_access_list
 
 USUAL_PORT: Final = 6379
-ADMINISTRATOR: Final = "administrator"
-
-#: Rules of each user, in the server's own words (https://valkey.io/topics/acl/).
-RULES: Final[Mapping[str, str]] = {
-    ADMINISTRATOR: "~* &* +@all",
-    "news-manager": "~feed:* ~news:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction"
-    " -@admin -@dangerous",
-    "api-gateway": "~limit:* resetchannels -@all +get +set +time +eval +evalsha +@connection -@admin -@dangerous",
-}
 
 
 class ValkeyServer:
@@ -50,11 +41,7 @@ class ValkeyServer:
 
     def initialise(self) -> None:
         """Writes the server's configuration and its access list, which holds digests of the passwords only."""
-        users = ["user default off"]
-        for user, rules in RULES.items():
-            digest = sha256(self.password(user).encode()).hexdigest()
-            users.append(f"user {user} on #{digest} {rules}")
-        write_private(self._folder / "users.acl", "\n".join(users) + "\n")
+        write_private(self._folder / "users.acl", render_access_list(self.password))
         settings = {
             "bind": LOOPBACK,
             "port": str(self._port),

@@ -101,6 +101,18 @@ class Session:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderProfile:
+    """What an identity provider vouched for: the user whom it knows as ``subject`` for ever, and what they are called
+    there now."""
+
+    provider: str
+    subject: str
+    login: str
+    display_name: str
+    email: str
+
+
 # --- users --------------------------------------------------------------------------------------------------------
 
 

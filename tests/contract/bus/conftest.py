@@ -12,8 +12,8 @@ from pkg.events.bus import ConsumerSpec, Publisher, Subscription
 from pkg.events.memory_bus import MemoryBus
 from pkg.events.messages import LINK_EVENTS, Message
 from pkg.events.nats_bus import NatsBus, open_bus
+from pkg.events.operator import ADMINISTRATOR
 from pkg.events.provisioning import provide_consumer
-from pkg.local_stack.nats_server import ADMINISTRATOR
 from pkg.object_model.clock import SystemClock
 from tests.conftest import TestNats
 

@@ -25,8 +25,9 @@ from pkg.events.messages import (
     Message,
 )
 from pkg.events.nats_bus import NatsBus, open_bus
+from pkg.events.operator import ADMINISTRATOR
 from pkg.events.provisioning import provide_consumer, provision_at, provision_events
-from pkg.local_stack.nats_server import ADMINISTRATOR, NatsServer
+from pkg.local_stack.nats_server import NatsServer
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.secret_store import SecretStore
 from pkg.object_model.errors import TooLarge, Unavailable

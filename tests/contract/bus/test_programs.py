@@ -22,7 +22,7 @@ from pkg.events.consumers import LINK_CHECKS, NEWS
 from pkg.events.dead_letters import dead_letter
 from pkg.events.messages import DEAD_LETTER_STREAM, LINK_EVENTS, STREAM, Message
 from pkg.events.nats_bus import NatsBus, open_bus
-from pkg.local_stack.nats_server import ADMINISTRATOR
+from pkg.events.operator import ADMINISTRATOR
 from pkg.runtime.logs import logs_written_to
 from tests.conftest import TestNats, TestPostgres, running_nats, service_pool
 

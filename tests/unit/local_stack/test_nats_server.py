@@ -11,9 +11,11 @@ import nats
 import pytest
 from nats.aio.client import Client
 
-from pkg.local_stack.nats_server import ADMINISTRATOR, PERMISSIONS, NatsServer
+from pkg.events.operator import ADMINISTRATOR
+from pkg.local_stack.nats_server import NatsServer
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.secret_store import SecretStore
+from pkg.provisioning.nats_users import PERMISSIONS
 from tests.running_program import DEADLINE, running
 
 

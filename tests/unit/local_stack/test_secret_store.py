@@ -3,8 +3,9 @@
 from pathlib import Path
 from stat import S_IMODE
 
-from pkg.local_stack.mutual_auth import edges, write_mutual_auth
+from pkg.local_stack.mutual_auth import write_mutual_auth
 from pkg.local_stack.secret_store import SecretStore, write_private
+from pkg.provisioning.mutual_auth import edges
 from pkg.runtime.access import ALLOWED_CALLERS, API_GATEWAY, LINK_MANAGER, NEWS_MANAGER, OPERATOR, USER_MANAGER
 from pkg.runtime.caller_auth import load_mutual_auth
 

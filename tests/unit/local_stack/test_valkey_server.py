@@ -11,7 +11,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.secret_store import SecretStore
-from pkg.local_stack.valkey_server import ADMINISTRATOR, ValkeyServer
+from pkg.local_stack.valkey_server import ValkeyServer
+from pkg.provisioning.valkey_users import ADMINISTRATOR
 from tests.running_program import running
 
 

@@ -1,0 +1,44 @@
+"""The users of NATS: an operator, and one for each service that tells or hears events, with the rights it needs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from pkg.events.consumers import CONSUMERS
+from pkg.events.messages import DEAD_LETTERS, LINK_CHECK_EVENTS, LINK_EVENTS, SOCIAL_GRAPH_EVENTS, STREAM
+from pkg.events.operator import ADMINISTRATOR
+from pkg.runtime.access import LINK_CHECKER, LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER
+
+#: What each service tells.
+_TELLS: Final[Mapping[str, Sequence[str]]] = {
+    LINK_MANAGER: [f"{LINK_EVENTS}.>"],
+    SOCIAL_GRAPH_MANAGER: [f"{SOCIAL_GRAPH_EVENTS}.>"],
+    LINK_CHECKER: [LINK_CHECK_EVENTS],
+    NEWS_MANAGER: [],
+}
+
+
+def _permissions(service: str) -> dict[str, list[str]]:
+    publish = [*_TELLS[service], f"$JS.API.STREAM.INFO.{STREAM}"]
+    for consumer in CONSUMERS:
+        if consumer.service == service:
+            place = f"{STREAM}.{consumer.name}"
+            publish += [f"$JS.API.CONSUMER.INFO.{place}", f"$JS.API.CONSUMER.MSG.NEXT.{place}", f"$JS.ACK.{place}.>"]
+            publish.append(f"{DEAD_LETTERS}.{consumer.name}")
+    return {"publish": publish, "subscribe": [f"_INBOX_{service}.>"]}
+
+
+#: What each user may publish and subscribe to. Replies come to inboxes named after the user, which nobody else reads.
+PERMISSIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    ADMINISTRATOR: {"publish": ">", "subscribe": ">"},
+    **{service: _permissions(service) for service in _TELLS},
+}
+
+
+def render_authorization(password_of: Callable[[str], str]) -> dict[str, Any]:
+    """What stands under ``authorization`` in the server's configuration."""
+    return {
+        "users": [
+            {"user": user, "password": password_of(user), "permissions": permissions}
+            for user, permissions in PERMISSIONS.items()
+        ]
+    }
