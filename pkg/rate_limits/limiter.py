@@ -94,10 +94,10 @@ class RateLimiter:
             self._known.move_to_end(bucket)
         return Standing(buckets[0].limit, spent[0].tokens + spent[0].left, 0.0) if spent else None
 
-    def is_empty(self, bucket: Bucket) -> bool:
-        """Whether it was found empty a moment ago. Asks nobody."""
+    def wait_for(self, bucket: Bucket) -> float:
+        """Seconds, if it was found empty a moment ago; otherwise 0. Asks nobody."""
         known = self._known.get(bucket)
-        return known is not None and self._now() < known.empty_until
+        return max(known.empty_until - self._now(), 0.0) if known is not None else 0.0
 
     async def _ask(self, buckets: Sequence[Bucket]) -> bool:
         """Whether there was an answer."""

@@ -1,11 +1,13 @@
 """The gateway in this process, its services behind real sockets, their managers in memory."""
 
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from pkg.clients.link_client import LinkClient
 from pkg.clients.news_client import NewsClient
@@ -13,6 +15,7 @@ from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
+from pkg.rate_limits.memory_store import MemoryLimitStore
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
@@ -42,6 +45,8 @@ SETTINGS = ApiGatewaySettings(
     user_manager_host="127.0.0.1",
     social_graph_manager_host="127.0.0.1",
     news_manager_host="127.0.0.1",
+    limit_redis_host="127.0.0.1",
+    limit_redis_password=SecretStr("unused"),
 )
 
 
@@ -151,7 +156,8 @@ class GatewayHouse:
 def make_gateway(
     peers: Peers, clock: FakeClock, document: dict[str, Any], settings: ApiGatewaySettings = SETTINGS
 ) -> Gateway:
-    return Gateway(build_gateway(settings, peers, clock), Conformance(document))
+    store = MemoryLimitStore(time.monotonic)
+    return Gateway(build_gateway(settings, peers, clock, store), Conformance(document))
 
 
 @asynccontextmanager

@@ -81,9 +81,9 @@ async def test_who_has_to_wait_may_go_on_afterwards(limiter: RateLimiter, time: 
         pass
     time.now += 0.5
     assert not await allowed(limiter, ALICE)
-    assert limiter.is_empty(ALICE)
+    assert limiter.wait_for(ALICE) == pytest.approx(0.5)
     time.now += 0.6
-    assert not limiter.is_empty(ALICE)
+    assert limiter.wait_for(ALICE) == limiter.wait_for(BOB) == 0
     assert await allowed(limiter, ALICE)
     assert not await allowed(limiter, ALICE)
 
