@@ -168,6 +168,12 @@ class FakeSocialGraph(SocialGraphManager):
             raise NotFound("there is no such user; check the name", code="user_not_found")
         return Relationship.FOLLOWING if (viewer_id, user_id) in self._follows else Relationship.NONE
 
+    async def erase_user(self, user_id: int, start_token: str) -> str:
+        for pairs in (self._follows, self._blocks):
+            for pair in [pair for pair in pairs if user_id in pair]:
+                del pairs[pair]
+        return ""
+
     async def _ids(self, request: FollowRequest) -> tuple[int, int]:
         found = await self._directory.find_users([request.follower, request.followed])
         return found[request.follower].user_id, found[request.followed].user_id

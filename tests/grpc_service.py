@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import grpc
 
 from pkg.object_model.clock import SystemClock
-from pkg.object_model.interfaces import NewsManager
+from pkg.object_model.interfaces import News
 from pkg.runtime.access import API_GATEWAY, NEWS_MANAGER
 from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials
 from pkg.runtime.grpc_client import ServiceGrpcClient, open_channel
@@ -26,7 +26,7 @@ async def _ready() -> bool:
 
 @asynccontextmanager
 async def served_news(
-    manager: NewsManager, settings: NewsSettings | None = None, port: int = 0
+    manager: News, settings: NewsSettings | None = None, port: int = 0
 ) -> AsyncIterator[tuple[GrpcService, ServiceAddress]]:
     """The news service as its own ``app.py`` puts it together, but for store and events; and where it is."""
     settings = settings or NewsSettings(mode=Mode.LOCAL, port=port, shutdown_grace=1)

@@ -51,7 +51,8 @@ class MemoryWorld:
 
     async def tell(self) -> None:
         """Has feeds written for what happened since the last time."""
-        new = self.events[len(self.told) :]
+        known = {event.id for event in self.told}
+        new = [event for event in self.events if event.id not in known]
         await self.feeds.handle(new)
         self.told.extend(new)
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Final
 
+from pkg.clients.erasure import erase_user
 from pkg.clients.reply import read_reply
 from pkg.object_model import interfaces
 from pkg.object_model.types import (
@@ -94,3 +95,6 @@ class LinkClient(interfaces.LinkManager):
 
     def export_links(self, actor: Actor | None, username: str) -> AsyncIterator[bytes]:
         return self._http.stream("GET", "/export", actor=actor, params={"username": username}, timeout=_FILE_TIMEOUT)
+
+    async def erase_user(self, user_id: int, start_token: str) -> str:
+        return await erase_user(self._http, _SERVICE, user_id, start_token)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from pkg.clients.erasure import erase_user
 from pkg.clients.reply import read_reply
 from pkg.object_model import interfaces
 from pkg.object_model.types import Actor, GetNewsRequest, NewsPage
@@ -25,3 +26,6 @@ class NewsClient(interfaces.NewsManager):
         return await self._http.request(
             "GET", "/news", actor=actor, params=to_query(request, NEWS_QUERY), repeatable=True
         )
+
+    async def erase_user(self, user_id: int, start_token: str) -> str:
+        return await erase_user(self._http, _SERVICE, user_id, start_token)

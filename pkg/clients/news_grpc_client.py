@@ -14,7 +14,7 @@ from pkg.runtime.json import encode
 _SERVICE: Final = "news-manager"
 
 
-class NewsGrpcClient(interfaces.NewsManager):
+class NewsGrpcClient(interfaces.News):
     def __init__(self, client: ServiceGrpcClient) -> None:
         self._client = client
         stub: Any = news_pb2_grpc.NewsStub

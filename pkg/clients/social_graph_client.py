@@ -3,6 +3,7 @@
 from typing import Any, Final
 from urllib.parse import quote
 
+from pkg.clients.erasure import erase_user
 from pkg.clients.reply import read_reply
 from pkg.object_model import interfaces
 from pkg.object_model.types import (
@@ -87,6 +88,9 @@ class SocialGraphClient(interfaces.SocialGraphManager):
         path = f"/relationships/{viewer_id}/{user_id}"
         body = await self._http.request("GET", path, actor=actor, repeatable=True)
         return read_reply(_SERVICE, body, lambda wire: Relationship(wire["Relationship"]))
+
+    async def erase_user(self, user_id: int, start_token: str) -> str:
+        return await erase_user(self._http, _SERVICE, user_id, start_token)
 
     async def _write(self, path: str, actor: Actor | None, body: dict[str, Any]) -> None:
         await self._http.request("POST", path, actor=actor, body=encode(body), repeatable=False)

@@ -27,7 +27,24 @@ SELECT * FROM unnest(
 #: Once for each partition; several of one transaction are one.
 NOTIFY: Final = "SELECT pg_notify('outbox', partition::text) FROM unnest($1::smallint[]) AS partition"
 
+#: Rows that are looked at, at once, for those to erase.
+ERASE_BATCH: Final = 2_000
+# What a text holds is escaped in JSON: what is found is the field.
+_ERASE_EVENTS: Final = """
+WITH seen AS MATERIALIZED (
+    SELECT partition, position, body FROM outbox
+    WHERE (partition, position) > ($1::smallint, $2::bigint) AND partition <= $3
+    ORDER BY partition, position
+    LIMIT $4
+), erased AS (
+    DELETE FROM outbox USING seen
+    WHERE outbox.partition = seen.partition AND outbox.position = seen.position AND seen.body LIKE ANY ($5::text[])
+)
+SELECT partition, position FROM seen ORDER BY partition, position OFFSET $4 - 1"""
+
 type OutboxRow = tuple[Any, ...]
+#: Of a row: its partition, and its position in it.
+type OutboxPlace = tuple[int, int]
 
 
 def outbox_row(event: Event) -> OutboxRow:
@@ -55,3 +72,21 @@ async def insert_events(
     columns = [list(column) for column in zip(*map(outbox_row, events), strict=True)]
     await connection.execute(INSERT_EVENTS, *columns)
     await connection.execute(NOTIFY, sorted(set(columns[0])))
+
+
+async def erase_events(
+    connection: "asyncpg.Connection | asyncpg.pool.PoolConnectionProxy",
+    fields: Sequence[str],
+    user_id: int,
+    partitions: range,
+    after: OutboxPlace,
+) -> OutboxPlace | None:
+    """Erases, of the next rows, those whose body has the user's id in one of these fields; where it ended.
+
+    None: there are no more. Published or not, they are erased: of whoever has left, nothing is told any more. Rows are
+    not found by an index, which every event would have to pay for.
+    """
+    patterns = [f'%"{field}":"{user_id}"%' for field in fields]
+    first = max(after, (partitions.start, 0))
+    row = await connection.fetchrow(_ERASE_EVENTS, *first, partitions.stop - 1, ERASE_BATCH, patterns)
+    return (row["partition"], row["position"]) if row else None

@@ -36,6 +36,7 @@ from pkg.link_manager.urls import parse_url
 from pkg.link_manager.words import parse_search
 from pkg.object_model import interfaces
 from pkg.object_model.clock import Clock, IdGenerator
+from pkg.object_model.erasure import erase_part
 from pkg.object_model.errors import (
     Conflict,
     InvalidArgument,
@@ -425,6 +426,12 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             return self._tell(LinkEventType.ADDED, Actor(user_id, names[user_id]), link, now, bulk=True)
 
         return await self._store.ask_again(waiting, now - ASK_AGAIN_AFTER, now, tell, ASK_AGAIN_PAUSES)
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def erase_user(self, user_id: int, start_token: str) -> str:
+        """Raises InvalidArgument (``invalid_start_token``)."""
+        return await erase_part(self._store.erase_user, user_id, start_token)
 
 
 def _check_owner(actor: Actor | None, username: str) -> Actor:

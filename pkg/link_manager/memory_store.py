@@ -27,6 +27,7 @@ from pkg.link_manager.store import (
 )
 from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import index_words, score
+from pkg.object_model import erasure
 from pkg.object_model.events import Event, LinkEvent
 from pkg.object_model.types import Link, LinkStatus, TagCount
 
@@ -241,6 +242,11 @@ class MemoryLinkStore(LinkStore):
         if fingerprint != once.fingerprint:
             raise idempotency_key_reused()
         return answer
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        self._shelves.pop(user_id, None)
+        self.events[:] = [event for event in self.events if event.user_id != user_id]
+        return None
 
 
 def _import(

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from pkg.events.messages import partition_of
-from pkg.events.outbox import insert_events, outbox_row
+from pkg.events.outbox import erase_events, insert_events, outbox_row
 from pkg.link_manager.store import (
     AnsweredBeforeError,
     Audience,
@@ -36,6 +36,7 @@ from pkg.link_manager.store import (
 )
 from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import SCORES, index_words
+from pkg.object_model import erasure
 from pkg.object_model.errors import InvalidArgument, Unavailable
 from pkg.object_model.events import LinkEvent
 from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
@@ -223,6 +224,21 @@ DELETE FROM answers WHERE user_id = $1 AND key IN (
     SELECT key FROM answers WHERE user_id = $1 AND created_at < $2 ORDER BY created_at LIMIT $3
 )"""
 
+#: Rows that are removed of each table at once, of a user who leaves.
+_ERASE_BATCH: Final = 1_000
+_LOCK_IF_THERE: Final = "SELECT FROM link_counts WHERE user_id = $1 FOR UPDATE"
+_ERASE: Final = tuple(
+    f"DELETE FROM {table} WHERE user_id = $1 AND ({key}) IN (SELECT {key} FROM {table} WHERE user_id = $1 LIMIT $2)"
+    for table, key in {
+        "links": "id",
+        "link_tags": "tag_key, created_at, link_id",
+        "tag_counts": "tag_key",
+        "link_versions": "url_key",
+        "answers": "key",
+    }.items()
+)
+_ERASE_COUNTS: Final = "DELETE FROM link_counts WHERE user_id = $1"
+
 type _Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
@@ -396,6 +412,19 @@ class SqlLinkStore(LinkStore):
         if row["fingerprint"] != once.fingerprint:
             raise idempotency_key_reused()
         return str(row["answer"])
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_LOCK_IF_THERE, user_id)
+                removed = [await connection.execute(statement, user_id, _ERASE_BATCH) for statement in _ERASE]
+                if any(status != "DELETE 0" for status in removed):
+                    return after
+                await connection.execute(_ERASE_COUNTS, user_id)
+                partition = partition_of(user_id)
+                return await erase_events(connection, ("UserId",), user_id, range(partition, partition + 1), after)
 
 
 # --- writing, inside a transaction that holds the user's lock ---------------------------------------------------------

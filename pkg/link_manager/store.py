@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from pkg.link_manager.regex import RegexFilter
+from pkg.object_model import erasure
 from pkg.object_model.errors import Conflict
 from pkg.object_model.events import LinkEvent
 from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
@@ -204,6 +205,12 @@ class LinkStore(Protocol):
 
         Raises:
             Conflict: it was the answer to another request (``idempotency_key_reused``).
+        """
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        """Removes some of what is the user's: rows first, and then, from ``after`` on, what was told of them.
+
+        Where to go on, beginning at ``erasure.START``; None when nothing is left. Nobody may be adding to it.
         """
 
 

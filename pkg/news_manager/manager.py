@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from pkg.news_manager.store import NewsStore
 from pkg.object_model import interfaces
+from pkg.object_model.erasure import erase_part
 from pkg.object_model.errors import PermissionDenied
 from pkg.object_model.paging import check_page_limit, decode_page_token, encode_page_token
 from pkg.object_model.types import Actor, GetNewsRequest, NewsPage
@@ -32,6 +33,10 @@ class NewsManager(interfaces.NewsManager):
         events = b",".join([entry.content for entry in entries])
         # A token has no character that JSON would have to escape.
         return b'{"events":[%b],"NextPageToken":"%b","err":""}' % (events, token.encode())
+
+    async def erase_user(self, user_id: int, start_token: str) -> str:
+        """Raises InvalidArgument (``invalid_start_token``)."""
+        return await erase_part(self._store.erase_user, user_id, start_token)
 
 
 class _Numbered(Protocol):

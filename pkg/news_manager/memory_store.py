@@ -1,12 +1,13 @@
 """News in the memory of one process. Nothing here waits, so each method is one step for everybody else."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pkg.news_manager.store import (
     FOLLOW_MEMORY,
+    GONE_MEMORY,
     LEAVING,
     LIFETIME,
     MAX_FEED_LENGTH,
@@ -17,6 +18,7 @@ from pkg.news_manager.store import (
     LinkEnd,
     NewsStore,
 )
+from pkg.object_model import erasure
 from pkg.object_model.clock import Clock
 from pkg.object_model.wire import Wire, news_event_to_wire
 
@@ -45,6 +47,9 @@ class _Expiring[KeyT, T]:
     def pop(self, key: KeyT) -> None:
         self._kept.pop(key, None)
 
+    def erase(self, unwanted: Callable[[KeyT, T], bool]) -> None:
+        self._kept = {key: kept for key, kept in self._kept.items() if not unwanted(key, kept.value)}
+
 
 @dataclass(frozen=True, slots=True)
 class _LinkEntry:
@@ -71,13 +76,16 @@ class MemoryNewsStore(NewsStore):
         #: By follower and author.
         self._follows: _Expiring[tuple[int, int], FollowOrder] = _Expiring(clock)
         self._left: _Expiring[tuple[int, int], bool] = _Expiring(clock)
+        self._gone: _Expiring[int, bool] = _Expiring(clock)
 
     async def change_entries(self, changes: Sequence[Entry | LinkEnd]) -> list[Change]:
-        return [self._end(change) if isinstance(change, LinkEnd) else self._save(change) for change in changes]
+        return [self._change_entry(change) for change in changes]
 
     async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int]:
         found = []
         for entry in entries:
+            if self._gone.get(entry.author_id):
+                continue
             known = self._links.get((entry.author_id, entry.link_id))
             if known is None:
                 self._put(entry, 2 * entry.event.version - 1)
@@ -90,10 +98,12 @@ class MemoryNewsStore(NewsStore):
         self, author_id: int, entry_ids: Collection[int], replaced: Sequence[int], follower_ids: Sequence[int]
     ) -> None:
         for follower_id in follower_ids:
-            if not self._left.get((follower_id, author_id)):
+            if not (self._left.get((follower_id, author_id)) or self._gone.get(follower_id)):
                 self._change(follower_id, add=entry_ids, remove=replaced)
 
     async def set_following(self, follower_id: int, author_id: int, order: FollowOrder, following: bool) -> bool:
+        if self._gone.get(follower_id) or self._gone.get(author_id):
+            return False
         pair = follower_id, author_id
         known = self._follows.get(pair)
         if known is not None and known > order:
@@ -124,6 +134,20 @@ class MemoryNewsStore(NewsStore):
     async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
         entries = await self.read_feed(reader_id, after, limit)
         return [EntryJson(entry.id, _encode(news_event_to_wire(entry.event))) for entry in entries]
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        self._gone.put(user_id, True, GONE_MEMORY)
+        self._feeds.pop(user_id)
+        self._entries.erase(lambda _id, entry: entry.author_id == user_id)
+        self._links.erase(lambda link, _: link[0] == user_id)
+        self._follows.erase(lambda pair, _: user_id in pair)
+        self._left.erase(lambda pair, _: user_id in pair)
+        return None
+
+    def _change_entry(self, change: Entry | LinkEnd) -> Change:
+        if self._gone.get(change.author_id):
+            return Change(False, None)
+        return self._end(change) if isinstance(change, LinkEnd) else self._save(change)
 
     def _save(self, entry: Entry) -> Change:
         if not entry.link_id:

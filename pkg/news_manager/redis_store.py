@@ -7,6 +7,8 @@
     news:link:{b}:<author>:<link>     <rank>:<entry id, or nothing>        b: the author's
     news:follow:{b}:<user>:<author>   the newest order known of the two    b: the user's
     news:left:{b}:<author>            hash of those who left lately        b: theirs
+    news:gone:{b}                     users who are gone, by when that     b: theirs
+                                      is forgotten
 
 Keys of one command or script share the tag in braces, and so a slot: the store can be a cluster.
 """
@@ -23,9 +25,10 @@ from redis.asyncio import Connection, Redis
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from pkg.news_manager.entry_ids import group_of_entry, group_of_user
+from pkg.news_manager.entry_ids import GROUPS, group_of_entry, group_of_user
 from pkg.news_manager.store import (
     FOLLOW_MEMORY,
+    GONE_MEMORY,
     LEAVING,
     LIFETIME,
     MAX_FEED_LENGTH,
@@ -36,6 +39,7 @@ from pkg.news_manager.store import (
     LinkEnd,
     NewsStore,
 )
+from pkg.object_model import erasure
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.wire import news_event_from_wire, news_event_to_wire
 from pkg.runtime.json import decode, encode
@@ -54,6 +58,11 @@ _MAX_KEPT: Final = 16
 _CALL_TIMEOUT: Final = 3.0
 #: Ids that a reader asks for when the first ones were not enough.
 _READ_ON: Final = 100
+#: Keys that one look at all of them goes through, and the looks of one call.
+_SCAN_COUNT: Final = 1_000
+_SCANS_AT_ONCE: Final = 10
+#: The steps of erasing a user.
+_BY_NAME, _IN_GROUP, _AS_AUTHOR = range(3)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -70,16 +79,19 @@ local function read_link(key)
 end
 """
 
-#: link...; lifetime, prefix of entries, (rank, id, entry)... -> (holds?, id of the entry that ended)...
+#: link...; lifetime, prefix of entries, gone, (rank, id, entry)... -> (holds?, id of the entry that ended)...
 #: Without an id it is the link's end; without a rank the entry is about many links.
 _CHANGE: Final = Script(
     _LINK,
     """
 local lifetime, prefix, told = ARGV[1], ARGV[2], {}
+local anyone_gone = redis.call('EXISTS', ARGV[3]) == 1
 for i, key in ipairs(KEYS) do
-    local rank, id, entry = ARGV[3 * i], ARGV[3 * i + 1], ARGV[3 * i + 2]
+    local rank, id, entry = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
     local holds, ended = true, ''
-    if rank == '' then
+    if anyone_gone and redis.call('ZSCORE', ARGV[3], string.match(key, ':(%d+):%d+$')) then
+        holds = false
+    elseif rank == '' then
         redis.call('SET', prefix .. id, entry, 'PX', lifetime)
     else
         local known_rank, known_id = read_link(key)
@@ -101,13 +113,14 @@ return told
 """,
 )
 
-#: link...; lifetime, prefix of entries, (rank, id, entry)... -> an id, or nothing, for each
+#: link...; lifetime, prefix of entries, gone, author, (rank, id, entry)... -> an id, or nothing, for each
 _FIND_OR_SAVE: Final = Script(
     _LINK,
     """
 local found = {}
+if redis.call('ZSCORE', ARGV[3], ARGV[4]) then return found end
 for i, key in ipairs(KEYS) do
-    local rank, id, entry = ARGV[3 * i], ARGV[3 * i + 1], ARGV[3 * i + 2]
+    local rank, id, entry = ARGV[3 * i + 2], ARGV[3 * i + 3], ARGV[3 * i + 4]
     local known_rank, known_id = read_link(key)
     if known_rank == 0 then
         redis.call('SET', key, rank .. ':' .. id, 'PX', ARGV[1])
@@ -202,16 +215,20 @@ local function extend(feed, lifetime)
 end
 """
 
-#: left, feed...; cap, lifetime, number of new ids, new ids (oldest first), replaced ids
+#: left, gone, feed...; cap, lifetime, number of new ids, new ids (oldest first), replaced ids
 _PUSH: Final = Script(
     _FEED,
     """
 local cap, lifetime, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local ids = {unpack(ARGV, 4, 3 + count)}
-local anyone_left = redis.call('EXISTS', KEYS[1]) == 1
-for i = 2, #KEYS do
+local anyone_left, anyone_gone = redis.call('EXISTS', KEYS[1]) == 1, redis.call('EXISTS', KEYS[2]) == 1
+local function is_away(reader)
+    return (anyone_left and redis.call('HEXISTS', KEYS[1], reader) == 1)
+        or (anyone_gone and redis.call('ZSCORE', KEYS[2], reader))
+end
+for i = 3, #KEYS do
     local feed = KEYS[i]
-    if not (anyone_left and redis.call('HEXISTS', KEYS[1], string.match(feed, '%d+$')) == 1) then
+    if not is_away(string.match(feed, '%d+$')) then
         for j = 4 + count, #ARGV do
             -- Mostly near the head. Further down it stays, and is skipped by readers.
             if redis.call('LPOS', feed, ARGV[j], 'MAXLEN', 128) then redis.call('LREM', feed, 1, ARGV[j]) end
@@ -225,8 +242,9 @@ end
 """,
 )
 
-#: follow, left; order, its lifetime, following?, follower, lifetime of left -> newest?
+#: follow, left, gone; order, its lifetime, following?, follower, lifetime of left -> newest?
 _SET_FOLLOWING: Final = Script("""
+if redis.call('ZSCORE', KEYS[3], ARGV[4]) then return 0 end
 local known = redis.call('GET', KEYS[1])
 if known and known > ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -263,6 +281,16 @@ write(KEYS[2], left)
 if #left > 0 then extend(KEYS[2], tonumber(ARGV[2])) end
 """,
 )
+
+#: gone; user, lifetime
+_SET_GONE: Final = Script("""
+redis.call('ZADD', KEYS[1], 0, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- By the server's clock, for which there is no command that the service may use.
+local forgotten_at = redis.call('PEXPIRETIME', KEYS[1])
+redis.call('ZADD', KEYS[1], forgotten_at, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', forgotten_at - ARGV[2])
+""")
 
 #: feed; id, count -> the ids behind it, whether or not it is still there
 _READ_BEHIND: Final = Script(
@@ -309,7 +337,7 @@ class RedisNewsStore(NewsStore):
 
     def _change_call(self, group: int, changes: Sequence[Entry | LinkEnd]) -> Call:
         keys = [_link_key(change.author_id, change.link_id) for change in changes]
-        arguments: list[Any] = [self._lifetime, _entry_prefix(group)]
+        arguments: list[Any] = [self._lifetime, _entry_prefix(group), _gone_key(group)]
         for change in changes:
             if isinstance(change, LinkEnd):
                 arguments += [2 * change.version, "", ""]
@@ -322,7 +350,9 @@ class RedisNewsStore(NewsStore):
         if not entries:
             return []
         keys = [_link_key(entry.author_id, entry.link_id) for entry in entries]
-        arguments: list[Any] = [self._lifetime, _entry_prefix(group_of_user(entries[0].author_id))]
+        author_id = entries[0].author_id
+        group = group_of_user(author_id)
+        arguments: list[Any] = [self._lifetime, _entry_prefix(group), _gone_key(group), author_id]
         for entry in entries:
             arguments += [2 * entry.event.version - 1, entry.id, _write_entry(entry)]
         return [int(found) for found in await self._run(_FIND_OR_SAVE, keys, arguments) if found]
@@ -338,16 +368,25 @@ class RedisNewsStore(NewsStore):
         for follower_id in follower_ids:
             by_group[group_of_user(follower_id)].append(follower_id)
         calls: list[Call] = [
-            ((_left_key(group, author_id), *(f"feed:{{{group}}}:{follower_id}" for follower_id in some)), arguments)
+            (
+                (
+                    _left_key(group, author_id),
+                    _gone_key(group),
+                    *(f"feed:{{{group}}}:{follower_id}" for follower_id in some),
+                ),
+                arguments,
+            )
             for group, members in by_group.items()
             for some in batched(members, feeds_at_once)
         ]
         await self._run_all(_PUSH, calls)
 
     async def set_following(self, follower_id: int, author_id: int, order: FollowOrder, following: bool) -> bool:
+        group = group_of_user(follower_id)
+        follow, left = _follow_key(follower_id, author_id), _left_key(group, author_id)
         newest = await self._run(
             _SET_FOLLOWING,
-            (_follow_key(follower_id, author_id), _left_key(group_of_user(follower_id), author_id)),
+            (follow, left, _gone_key(group)),
             (
                 _write_order(order),
                 FOLLOW_MEMORY // _MILLISECOND,
@@ -356,7 +395,16 @@ class RedisNewsStore(NewsStore):
                 LEAVING // _MILLISECOND,
             ),
         )
-        return bool(newest == 1)
+        if newest != 1:
+            return False
+        # The author is remembered elsewhere. Asked afterwards: who erases them looks for what is written here after
+        # that is known.
+        async with store_errors():
+            if await ask(self._redis, "ZSCORE", _gone_key(group_of_user(author_id)), author_id) is None:
+                return True
+            await ask(self._redis, "UNLINK", follow)
+            await ask(self._redis, "HDEL", left, follower_id)
+        return False
 
     async def merge(self, follower_id: int, author_id: int, order: FollowOrder, entry_ids: Sequence[int]) -> None:
         if not entry_ids:
@@ -436,6 +484,48 @@ class RedisNewsStore(NewsStore):
             # Connected anew when it is wanted.
             await pool.release(connection)
         return await pool.get_connection()  # type: ignore[no-untyped-call, no-any-return]  # it has no types
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        """First what is found by its name; then what is found by going through all keys, twice."""
+        group = group_of_user(user_id)
+        step, cursor = after
+        if step == _BY_NAME:
+            await self._run(_SET_GONE, (_gone_key(group),), (user_id, GONE_MEMORY // _MILLISECOND))
+            await self._unlink([_feed_key(user_id), *(_left_key(other, user_id) for other in range(GROUPS))])
+            return _IN_GROUP, 0
+        pattern = f"news:*:{{{group}}}:*" if step == _IN_GROUP else f"news:follow:{{*}}:*:{user_id}"
+        for _ in range(_SCANS_AT_ONCE):
+            async with store_errors():
+                cursor, keys = await ask(self._redis, "SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)
+                await self._unlink(await self._find_own(user_id, keys) if step == _IN_GROUP else keys)
+            if cursor == 0:
+                return (_AS_AUTHOR, 0) if step == _IN_GROUP else None
+        return step, cursor
+
+    async def _find_own(self, user_id: int, keys: Sequence[bytes]) -> list[bytes]:
+        """Of keys of the user's group, those that are the user's; takes the user out of what is others'."""
+        of_user = b":%d:" % user_id
+        entries = [key for key in keys if key.startswith(b"news:entry:")]
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in entries:
+            pipeline.getrange(key, 0, len(of_user) - 2)
+        for key in keys:
+            if key.startswith(b"news:left:"):
+                pipeline.execute_command("HDEL", key, user_id)
+        replies = await pipeline.execute()
+        own = [key for key, begins in zip(entries, replies, strict=False) if begins == of_user[1:]]
+        return own + [key for key in keys if key.startswith((b"news:link:", b"news:follow:")) and of_user in key]
+
+    async def _unlink(self, keys: Sequence[str | bytes]) -> None:
+        """One by one: they are not all in one place."""
+        if keys:
+            async with store_errors():
+                pipeline = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipeline.unlink(key)
+                await pipeline.execute()
 
     # --- scripts ------------------------------------------------------------------------------------------------------
 
@@ -530,6 +620,10 @@ def _follow_key(follower_id: int, author_id: int) -> str:
 
 def _left_key(follower_group: int, author_id: int) -> str:
     return f"news:left:{{{follower_group}}}:{author_id}"
+
+
+def _gone_key(group: int) -> str:
+    return f"news:gone:{{{group}}}"
 
 
 def _write_order(order: FollowOrder) -> str:

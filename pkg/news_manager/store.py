@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol
 
+from pkg.object_model import erasure
 from pkg.object_model.types import NewsEvent
 
 #: A feed holds the newest of these.
@@ -19,6 +20,9 @@ LIFETIME: Final = timedelta(days=30)
 FOLLOW_MEMORY: Final = timedelta(days=30)
 #: Longer than telling all followers of an entry can take: so long is it remembered that somebody left meanwhile.
 LEAVING: Final = timedelta(hours=1)
+#: For so long nothing that is heard of a user who is gone has any effect: longer than a dead letter (30 days) and, when
+#: it is told again, the stream (7 days) keep an event.
+GONE_MEMORY: Final = timedelta(days=40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,3 +116,12 @@ class NewsStore(Protocol):
 
     async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
         """``read_feed`` for those who pass the entries on."""
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        """Removes, from ``after`` on, some of the user's feed, of their entries and of what is remembered of them.
+
+        Where to go on, beginning at ``erasure.START``; None when nothing is left. From the first call on, whatever is
+        heard of the user is as if it had never been told.
+        """

@@ -41,7 +41,17 @@ from pkg.object_model.types import (
 )
 
 
-class LinkManager(Protocol):
+class UserData(Protocol):
+    """What a service holds of users, who may leave."""
+
+    async def erase_user(self, user_id: int, start_token: str) -> str:
+        """Removes a bounded part of all that is the user's or names them; gives the token to go on with, "" at the end.
+
+        May be begun anew at any time. Nothing is told of it: each service that holds something is asked.
+        """
+
+
+class LinkManager(UserData, Protocol):
     """Links, of which everybody sees their own and what others let them see."""
 
     async def get_links(self, actor: Actor | None, request: GetLinksRequest) -> LinkPage: ...
@@ -83,7 +93,7 @@ class UserManager(UserDirectory, Protocol):
     async def get_user(self, actor: Actor | None, name: str) -> User: ...
 
 
-class SocialGraphManager(Protocol):
+class SocialGraphManager(UserData, Protocol):
     """Who follows whom, who asked to, and who wants nothing to do with whom."""
 
     async def follow(self, actor: Actor | None, request: FollowRequest) -> FollowState: ...
@@ -105,12 +115,15 @@ class SocialGraphManager(Protocol):
     async def get_relationship(self, actor: Actor | None, viewer_id: int, user_id: int) -> Relationship: ...
 
 
-class NewsManager(Protocol):
-    """What the people whom somebody follows did."""
+class News(Protocol):
+    """What the people whom somebody follows did, for those who read it."""
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage: ...
     async def get_news_bytes(self, actor: Actor | None, request: GetNewsRequest) -> bytes:
         """The page as JSON, in the public form, for those who pass it on."""
+
+
+class NewsManager(News, UserData, Protocol): ...
 
 
 class LinkChecker(Protocol):

@@ -45,6 +45,7 @@ FOLLOWER_IDS_QUERY: Final[QueryNames] = MappingProxyType(
     {"user_id": "user_id", "limit": "limit", "start_token": "start"}
 )
 NEWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "limit": "limit", "start_token": "start"})
+ERASE_QUERY: Final[QueryNames] = MappingProxyType({"user_id": "user_id", "start_token": "start"})
 #: One call that looks up users takes at most this many names, or ids.
 MAX_LOOKUP: Final = 1_000
 
@@ -99,6 +100,11 @@ class CountsRequest(WireRequest):
 
 class FollowerIdsRequest(PageRequest):
     user_id: int
+
+
+class EraseUserRequest(WireRequest):
+    user_id: int
+    start_token: str = ""
 
 
 class RelationshipRequest(WireRequest):

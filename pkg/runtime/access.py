@@ -24,6 +24,7 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
                 "links.write": frozenset({API_GATEWAY}),
                 "links.import": frozenset({API_GATEWAY}),
                 "links.export": frozenset({API_GATEWAY}),
+                "links.erase": frozenset({USER_MANAGER}),
             }
         ),
         USER_MANAGER: MappingProxyType(
@@ -42,9 +43,12 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
                 "graph.read": frozenset({API_GATEWAY, LINK_MANAGER, NEWS_MANAGER}),
                 # What is for the user alone: who asked, who is blocked.
                 "graph.read_own": frozenset({API_GATEWAY}),
+                "graph.erase": frozenset({USER_MANAGER}),
             }
         ),
-        NEWS_MANAGER: MappingProxyType({"news.read": frozenset({API_GATEWAY})}),
+        NEWS_MANAGER: MappingProxyType(
+            {"news.read": frozenset({API_GATEWAY}), "news.erase": frozenset({USER_MANAGER})}
+        ),
         LINK_CHECK_FUNCTION: MappingProxyType({"links.check": frozenset({LINK_CHECKER})}),
         API_GATEWAY: MappingProxyType({}),
     }

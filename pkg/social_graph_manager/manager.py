@@ -6,6 +6,7 @@ from typing import Final
 
 from pkg.object_model import interfaces
 from pkg.object_model.clock import Clock, IdGenerator
+from pkg.object_model.erasure import erase_part
 from pkg.object_model.errors import InvalidArgument, NotFound, PermissionDenied
 from pkg.object_model.events import FollowEvent
 from pkg.object_model.paging import check_page_limit, decode_page_token, encode_page_token
@@ -213,6 +214,10 @@ class SocialGraphManager(interfaces.SocialGraphManager):
         if ties.following:
             return Relationship.FOLLOWING
         return Relationship.REQUESTED if ties.requested else Relationship.NONE
+
+    async def erase_user(self, user_id: int, start_token: str) -> str:
+        """Raises InvalidArgument (``invalid_start_token``)."""
+        return await erase_part(self._store.erase_user, user_id, start_token)
 
     def _teller(self, one: Actor, other: Actor, *, following: bool) -> Tell:
         def tell(follower_id: int, time: datetime) -> FollowEvent:

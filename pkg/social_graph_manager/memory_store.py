@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from heapq import nlargest, nsmallest
 from typing import Final
 
-from pkg.object_model.events import Event
+from pkg.object_model import erasure
+from pkg.object_model.events import Event, FollowEvent
 from pkg.object_model.types import FollowCounts, FollowState
 from pkg.social_graph_manager.store import Edge, SocialGraphStore, Tell, Ties, check_may_follow
 
@@ -34,6 +35,12 @@ class _Edges:
             return False
         del self._out[user_id][other_id], self._in[other_id][user_id]
         return True
+
+    def erase(self, user_id: int) -> None:
+        for other_id in [*self.outgoing(user_id)]:
+            self.remove(user_id, other_id)
+        for other_id in [*self.incoming(user_id)]:
+            self.remove(other_id, user_id)
 
     def has(self, user_id: int, other_id: int) -> bool:
         return other_id in self._out.get(user_id, {})
@@ -134,6 +141,17 @@ class MemorySocialGraphStore(SocialGraphStore):
             for other_id in other_ids
             if self._blocks.has(user_id, other_id) or self._blocks.has(other_id, user_id)
         }
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        for edges in (self._follows, self._requests, self._blocks):
+            edges.erase(user_id)
+        self._told_at.pop(user_id, None)
+        self.events[:] = [
+            event
+            for event in self.events
+            if not (isinstance(event, FollowEvent) and user_id in (event.follower_id, event.followed_id))
+        ]
+        return None
 
     def _tell(self, follower_id: int, now: datetime, tell: Tell) -> None:
         last = self._told_at.get(follower_id)

@@ -16,7 +16,9 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from pkg.events.outbox import insert_events
+from pkg.events.messages import PARTITIONS
+from pkg.events.outbox import erase_events, insert_events
+from pkg.object_model import erasure
 from pkg.object_model.types import FollowCounts, FollowState
 from pkg.runtime.postgres import database_errors
 from pkg.social_graph_manager.store import Edge, SocialGraphStore, Tell, Ties, check_may_follow
@@ -78,6 +80,48 @@ _FIND_HIDDEN: Final = """
     UNION ALL
     SELECT user_id FROM blocks WHERE blocked_id = $1 AND user_id = ANY($2::bigint[])
 """
+
+#: Others with whom a user who leaves is done, at once.
+_ERASE_BATCH: Final = 500
+_FIND_TIED: Final = " UNION ".join(
+    f"(SELECT {other} FROM {table} WHERE {user} = $1 LIMIT $2)"
+    for table, user, other in (
+        ("followers", "user_id", "follower_id"),
+        ("following", "user_id", "followed_id"),
+        ("incoming_requests", "user_id", "follower_id"),
+        ("outgoing_requests", "user_id", "followed_id"),
+        ("blocks", "user_id", "blocked_id"),
+        ("blocks", "blocked_id", "user_id"),
+    )
+)
+# In the order of the array.
+_LOCK_PAIRS: Final = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
+# A list and what it is from the other side. Whoever is in one of the two is in the other.
+_ERASE_TIES: Final = tuple(
+    f"DELETE FROM {table} WHERE {user} = ANY ($1::bigint[]) AND {other} = ANY ($2::bigint[])"
+    for table, user, other in (
+        ("incoming_requests", "user_id", "follower_id"),
+        ("outgoing_requests", "user_id", "followed_id"),
+        ("blocks", "user_id", "blocked_id"),
+    )
+)
+_ERASE_FOLLOWERS: Final = """
+    DELETE FROM followers WHERE user_id = ANY ($1::bigint[]) AND follower_id = ANY ($2::bigint[]) RETURNING user_id
+"""
+_ERASE_FOLLOWING: Final = """
+    DELETE FROM following WHERE user_id = ANY ($1::bigint[]) AND followed_id = ANY ($2::bigint[]) RETURNING user_id
+"""
+# Nothing is told of it, so the time of what was told last stays as it is.
+_LOWER_COUNTS_OF_MANY: Final = """
+    WITH locked AS MATERIALIZED (
+        SELECT user_id FROM follow_counts WHERE user_id = ANY ($1::bigint[]) ORDER BY user_id FOR UPDATE
+    )
+    UPDATE follow_counts AS kept
+    SET followers = kept.followers - (kept.user_id = ANY ($2::bigint[]))::int,
+        following = kept.following - (kept.user_id = ANY ($3::bigint[]))::int
+    FROM locked WHERE kept.user_id = locked.user_id
+"""
+_ERASE_COUNTS: Final = "DELETE FROM follow_counts WHERE user_id = $1"
 
 type _Connection = asyncpg.pool.PoolConnectionProxy
 
@@ -194,6 +238,18 @@ class SqlSocialGraphStore(SocialGraphStore):
             rows = await self._pool.fetch(_FIND_HIDDEN, user_id, list(other_ids))
         return {other_id for (other_id,) in rows}
 
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                tied = await connection.fetch(_FIND_TIED, user_id, _ERASE_BATCH)
+                if tied:
+                    await _erase_ties(connection, user_id, [other_id for (other_id,) in tied[:_ERASE_BATCH]])
+                    return after
+                await connection.execute(_ERASE_COUNTS, user_id)
+                return await erase_events(connection, ("FollowerId", "FollowedId"), user_id, range(PARTITIONS), after)
+
     async def _list(self, listing: _Listing, user_id: int, after: Edge | None, limit: int) -> list[Edge]:
         with database_errors():
             if after is None:
@@ -249,6 +305,20 @@ async def _count(
         for user_id in sorted(changes)
     }
     await insert_events(connection, [tell(follower_id, told_at[follower_id]) for follower_id, _ in follows])
+
+
+async def _erase_ties(connection: _Connection, user_id: int, other_ids: Sequence[int]) -> None:
+    # In one order, so that no two who leave wait for each other in a circle.
+    await connection.execute(_LOCK_PAIRS, sorted(_pair_key(user_id, other_id) for other_id in other_ids))
+    user = [user_id]
+    for statement in _ERASE_TIES:
+        await connection.execute(statement, user, other_ids)
+        await connection.execute(statement, other_ids, user)
+    await connection.execute(_ERASE_FOLLOWERS, user, other_ids)
+    await connection.execute(_ERASE_FOLLOWING, user, other_ids)
+    followed = [other_id for (other_id,) in await connection.fetch(_ERASE_FOLLOWERS, other_ids, user)]
+    followers = [other_id for (other_id,) in await connection.fetch(_ERASE_FOLLOWING, other_ids, user)]
+    await connection.execute(_LOWER_COUNTS_OF_MANY, sorted({*followed, *followers}), followed, followers)
 
 
 async def _get_ties(connection: "asyncpg.Pool | _Connection", user_id: int, other_id: int) -> Ties:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from pkg.object_model import erasure
 from pkg.object_model.errors import Conflict, NotFound
 from pkg.object_model.events import FollowEvent
 from pkg.object_model.types import FollowCounts, FollowState
@@ -95,6 +96,13 @@ class SocialGraphStore(Protocol):
 
     async def find_hidden(self, user_id: int, other_ids: Collection[int]) -> set[int]:
         """Those of the others who have blocked the user, or whom the user has blocked."""
+
+    async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
+        """Removes some of what the user is to others and others to the user, untold; and then, from ``after`` on, what
+        was told of it.
+
+        Where to go on, beginning at ``erasure.START``; None when nothing is left. Nobody may be adding to it.
+        """
 
 
 def check_may_follow(ties: Ties) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from pkg.object_model.interfaces import LinkManager, NewsManager, SocialGraphManager, UserManager
+from pkg.object_model.interfaces import LinkManager, News, SocialGraphManager, UserManager
 from pkg.object_model.types import Actor, GetLinksRequest, GetTagsRequest
 
 
@@ -19,4 +19,4 @@ class Peers:
     links: LinkService
     users: UserManager
     social_graph: SocialGraphManager
-    news: NewsManager
+    news: News

@@ -22,10 +22,12 @@ from pkg.object_model.wire import (
     tag_page_to_wire,
 )
 from pkg.object_model.wire_requests import (
+    ERASE_QUERY,
     IMPORT_QUERY,
     LINKS_QUERY,
     TAGS_QUERY,
     DeleteLinkRequest,
+    EraseUserRequest,
     UserNameRequest,
 )
 from pkg.runtime.caller_auth import Call, CallerAuth
@@ -100,6 +102,13 @@ def link_endpoints(manager: LinkManager) -> list[Endpoint[Any]]:
             reads=Query(UserNameRequest, {"username": "username"}),
             handle=handlers.export_links,
         ),
+        Endpoint(
+            method="DELETE",
+            path="/users/{user_id}",
+            operation="links.erase",
+            reads=Query(EraseUserRequest, ERASE_QUERY),
+            handle=handlers.erase_user,
+        ),
     ]
 
 
@@ -137,3 +146,8 @@ class _Handlers:
         """All the links of a user that the asker may see, as a bookmarks file."""
         content = self._manager.export_links(call.actor, request.username)
         return Download(content, "text/html; charset=utf-8")
+
+    async def erase_user(self, call: Call, request: EraseUserRequest) -> Answer:
+        """A part of all that is a user's who leaves; with the token, the next."""
+        token = await self._manager.erase_user(request.user_id, request.start_token)
+        return {"NextPageToken": token, "err": ""}

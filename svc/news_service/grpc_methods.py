@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pb.news_service.pb import news_pb2, news_pb2_grpc
-from pkg.object_model.interfaces import NewsManager
+from pkg.object_model.interfaces import News
 from pkg.object_model.types import DEFAULT_PAGE_LIMIT, GetNewsRequest, NewsEvent
 from pkg.runtime.caller_auth import Call
 from pkg.runtime.grpc_service import GrpcService
@@ -19,7 +19,7 @@ SERVICES: Final = (news_pb2.DESCRIPTOR.services_by_name["News"].full_name,)
 class NewsServicer:
     """The methods, under the names that the generated code looks for."""
 
-    def __init__(self, manager: NewsManager, service: GrpcService) -> None:
+    def __init__(self, manager: News, service: GrpcService) -> None:
         self._manager = manager
         self.GetNews: Callable[..., Awaitable[Any]] = service.method("/pb.News/GetNews", "news.read", self._get_news)
 
@@ -35,7 +35,7 @@ class NewsServicer:
         )
 
 
-def register(manager: NewsManager, service: GrpcService, server: grpc.aio.Server) -> None:
+def register(manager: News, service: GrpcService, server: grpc.aio.Server) -> None:
     add: Any = news_pb2_grpc.add_NewsServicer_to_server
     add(NewsServicer(manager, service), server)
 

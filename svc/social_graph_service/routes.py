@@ -8,9 +8,11 @@ from pkg.object_model.interfaces import SocialGraphManager
 from pkg.object_model.types import MAX_BODY_BYTES, FollowRequest, GetFollowRequest
 from pkg.object_model.wire import follow_counts_to_wire, id_page_to_wire, name_page_to_wire
 from pkg.object_model.wire_requests import (
+    ERASE_QUERY,
     FOLLOWER_IDS_QUERY,
     FOLLOWS_QUERY,
     CountsRequest,
+    EraseUserRequest,
     FollowerIdsRequest,
     RelationshipRequest,
     UserNameRequest,
@@ -137,6 +139,13 @@ def social_graph_endpoints(manager: SocialGraphManager) -> list[Endpoint[Any]]:
             handle=handlers.get_relationship,
             hot=True,
         ),
+        Endpoint(
+            method="DELETE",
+            path="/users/{user_id}",
+            operation="graph.erase",
+            reads=Query(EraseUserRequest, ERASE_QUERY),
+            handle=handlers.erase_user,
+        ),
     ]
 
 
@@ -205,3 +214,8 @@ class _Handlers:
         """What the viewer is to the user; a 404 if one of them has blocked the other."""
         relationship = await self._manager.get_relationship(call.actor, request.viewer_id, request.user_id)
         return {"Relationship": relationship, "err": ""}
+
+    async def erase_user(self, call: Call, request: EraseUserRequest) -> Answer:
+        """A part of all that is a user's who leaves; with the token, the next."""
+        token = await self._manager.erase_user(request.user_id, request.start_token)
+        return {"NextPageToken": token, "err": ""}

@@ -86,9 +86,10 @@ async def test_a_statement_that_does_not_hold(service: str, endpoint: Endpoint[A
     now = datetime.now(UTC)
     target = build(service)
     method, path = endpoint.method, path_of(endpoint)
+    caller = min(ALLOWED_CALLERS[service][endpoint.operation])
 
     async def refused(**options: Any) -> tuple[int, str]:
-        return await target.refused(method, path, **options)
+        return await target.refused(method, path, caller=caller, **options)
 
     bad = (401, "user_statement_invalid")
     assert await refused(actor=ALICE, audience="somebody-else") == bad

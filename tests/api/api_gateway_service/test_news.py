@@ -1,7 +1,7 @@
 """GET /v1/news, from the gateway's door to the news manager; each answer is held against the API's description."""
 
 from pkg.object_model.errors import Unavailable
-from pkg.object_model.interfaces import NewsManager
+from pkg.object_model.interfaces import News
 from pkg.object_model.types import Actor, GetNewsRequest, NewsPage
 from tests.api.api_gateway_service.conftest import GatewayHouse
 
@@ -69,7 +69,7 @@ async def test_refusals(house: GatewayHouse) -> None:
     assert (await house.gateway.call("GET", "/v1/news")).status == 401
 
 
-class NewsAway(NewsManager):
+class NewsAway(News):
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage:
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ from pb.news_service.pb import news_pb2, news_pb2_grpc
 from pkg.clients.news_grpc_client import NewsGrpcClient
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import DeadlineExceeded, DelinkciousError, Internal, NotFound, Unavailable
-from pkg.object_model.interfaces import NewsManager
+from pkg.object_model.interfaces import News
 from pkg.object_model.types import Actor, AddLinkRequest, FollowRequest, GetNewsRequest, NewsPage
 from pkg.runtime.access import API_GATEWAY, LINK_MANAGER, NEWS_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
@@ -39,7 +39,7 @@ TRACEPARENT = f"00-{TRACE}-{'2' * 16}-01"
 OK = news_pb2.GetNewsRequest(username="bob")
 
 
-class FakeNews(NewsManager):
+class FakeNews(News):
     """Does what the test sets, and remembers what it was called in."""
 
     def __init__(self) -> None:

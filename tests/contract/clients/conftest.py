@@ -1,6 +1,6 @@
 """The services, near (the managers) and far (their clients, real sockets, the services, the same managers)."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -35,7 +35,9 @@ class Services:
     graph: interfaces.SocialGraphManager
     news: interfaces.NewsManager
     #: The same feeds, the other way.
-    news_by_grpc: interfaces.NewsManager
+    news_by_grpc: interfaces.News
+    #: Those that hold something of users, as the user service meets them.
+    holders: Sequence[interfaces.UserData]
     #: Has feeds written for all that happened.
     tell: Callable[[], Awaitable[None]]
     make_private: Callable[[Actor], Awaitable[None]]
@@ -50,16 +52,18 @@ async def peopled(
     users: interfaces.UserManager,
     graph: interfaces.SocialGraphManager,
     news: interfaces.NewsManager,
-    news_by_grpc: interfaces.NewsManager,
+    news_by_grpc: interfaces.News,
+    holders: Sequence[interfaces.UserData],
 ) -> Services:
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
-    return Services(links, users, graph, news, news_by_grpc, world.tell, world.make_private, alice, bob, carol)
+    return Services(links, users, graph, news, news_by_grpc, holders, world.tell, world.make_private, alice, bob, carol)
 
 
 @asynccontextmanager
 async def near() -> AsyncIterator[Services]:
     world = build_world(max_links_per_user=10)
-    yield await peopled(world, world.links, world.users, world.graph, world.news, world.news)
+    holders = (world.graph, world.links, world.news)
+    yield await peopled(world, world.links, world.users, world.graph, world.news, world.news, holders)
 
 
 @asynccontextmanager
@@ -68,10 +72,10 @@ async def far() -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(HttpSession())
 
-        async def client(service: InternalService) -> ServiceHttpClient:
+        async def client(service: InternalService, caller: str = API_GATEWAY) -> ServiceHttpClient:
             base_url = await stack.enter_async_context(served(service.app))
-            secret = edge_secret(API_GATEWAY, service.name)
-            credentials = EdgeCredentials(API_GATEWAY, service.name, secret, SystemClock())
+            secret = edge_secret(caller, service.name)
+            credentials = EdgeCredentials(caller, service.name, secret, SystemClock())
             return ServiceHttpClient(session, base_url, credentials, timeout=10)
 
         links = serve(LINK_MANAGER, lambda auth: link_routes.build_app(world.links, auth), link_routes.body_limit)
@@ -86,6 +90,11 @@ async def far() -> AsyncIterator[Services]:
             SocialGraphClient(await client(graph)),
             NewsClient(await client(news)),
             NewsGrpcClient(await stack.enter_async_context(news_caller(news_address))),
+            (
+                SocialGraphClient(await client(graph, USER_MANAGER)),
+                LinkClient(await client(links, USER_MANAGER)),
+                NewsClient(await client(news, USER_MANAGER)),
+            ),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pkg.object_model.errors import DelinkciousError
-from pkg.object_model.interfaces import NewsManager
+from pkg.object_model.interfaces import News
 from pkg.object_model.types import (
     AddLinkRequest,
     FollowRequest,
@@ -241,7 +241,7 @@ def hearing_news_by_grpc(these: Services) -> AsyncIterator[Awaitable[Any]]:
     return hearing_from(these.news_by_grpc, these)
 
 
-async def hearing_from(news: NewsManager, these: Services) -> AsyncIterator[Awaitable[Any]]:
+async def hearing_from(news: News, these: Services) -> AsyncIterator[Awaitable[Any]]:
     links, alice, bob = these.links, these.alice, these.bob
     yield news.get_news(bob, GetNewsRequest(username="bob"))
     for number, visibility in enumerate(Visibility):
@@ -269,6 +269,21 @@ async def hearing_from(news: NewsManager, these: Services) -> AsyncIterator[Awai
     yield news.get_news(bob, GetNewsRequest(username="bob"))
 
 
+async def leaving(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    alice, bob = these.alice, these.bob
+    yield these.links.add_link(alice, AddLinkRequest(url="https://a.example/", username="alice"))
+    yield these.graph.follow(bob, FollowRequest(followed="alice", follower="bob"))
+    yield these.tell()
+    yield these.news.get_news(bob, GetNewsRequest(username="bob"))
+    for holder in these.holders:
+        for user_id in (alice.user_id, alice.user_id, 0):
+            yield holder.erase_user(user_id, "")
+        yield holder.erase_user(alice.user_id, "?")
+    yield these.links.get_links(alice, GetLinksRequest(username="alice"))
+    yield these.graph.get_following(bob, GetFollowRequest(username="bob"))
+    yield these.news.get_news(bob, GetNewsRequest(username="bob"))
+
+
 async def outcomes(scenario: Scenario, these: Services) -> list[tuple[Any, ...]]:
     return [await outcome(call) async for call in scenario(these)]
 
@@ -285,6 +300,7 @@ async def outcomes(scenario: Scenario, these: Services) -> list[tuple[Any, ...]]
         keeping_away,
         hearing_news,
         hearing_news_by_grpc,
+        leaving,
     ],
 )
 async def test_near_and_far_are_alike(scenario: Scenario) -> None:

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from pkg.clients.link_client import LinkClient
+from pkg.clients.news_client import NewsClient
+from pkg.clients.news_grpc_client import NewsGrpcClient
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.link_manager.manager import LinkManager
+from pkg.news_manager.manager import NewsManager
 from pkg.object_model import interfaces
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.user_manager.manager import UserManager
@@ -23,6 +26,9 @@ IMPLEMENTATIONS: list[tuple[type[Any], type[Any]]] = [
     (interfaces.SocialGraphManager, SocialGraphManager),
     (interfaces.SocialGraphManager, SocialGraphClient),
     (interfaces.SocialGraphManager, FakeSocialGraph),
+    (interfaces.NewsManager, NewsManager),
+    (interfaces.NewsManager, NewsClient),
+    (interfaces.News, NewsGrpcClient),
 ]
 
 
@@ -67,7 +73,7 @@ def test_a_difference_is_seen() -> None:
 
 def test_every_method_says_who_asks() -> None:
     """But for those that find out who somebody is, and what services ask for nobody in particular."""
-    unasked = {"find_users", "find_names", "login", "logout", "authenticate", "get_follower_ids"}
+    unasked = {"find_users", "find_names", "login", "logout", "authenticate", "get_follower_ids", "erase_user"}
     for interface in (interfaces.LinkManager, interfaces.UserManager, interfaces.SocialGraphManager):
         for name, method in methods(interface).items():
             parameters = list(inspect.signature(method).parameters)

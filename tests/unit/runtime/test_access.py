@@ -30,3 +30,12 @@ def test_nobody_calls_the_gateway_as_a_service() -> None:
 def test_nobody_calls_themselves() -> None:
     for service, operations in ALLOWED_CALLERS.items():
         assert all(service not in callers for callers in operations.values())
+
+
+def test_only_the_user_service_erases_users() -> None:
+    for service, operation in (
+        ("link-manager", "links.erase"),
+        ("social-graph-manager", "graph.erase"),
+        ("news-manager", "news.erase"),
+    ):
+        assert ALLOWED_CALLERS[service][operation] == {"user-manager"}
