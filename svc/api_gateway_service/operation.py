@@ -79,9 +79,12 @@ class Operation:
 
         pace = self.pace
 
+        async def identify(head: RequestHead) -> Identity:
+            return await verdicts.identify(head.token())
+
         async def serve(http: Request) -> Response:
             head = read_head(http.scope["headers"])
-            identity = await limits.admit(verdicts.identify(head.token()), pace)
+            identity = await limits.admit(identify(head), pace)
             arguments, content = await self.reads.read(http, head, self.title)
             if self.path_arguments:
                 arguments |= read_path(http)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from pkg.clients.link_client import LinkClient
 from pkg.clients.news_client import NewsClient
@@ -21,6 +20,7 @@ from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_service import HttpService
 from pkg.runtime.http_session import HttpSession
+from pkg.runtime.secret import Secret
 from pkg.runtime.settings import Mode
 from svc.api_gateway_service.app import build_gateway
 from svc.api_gateway_service.handlers import Handlers
@@ -46,7 +46,7 @@ SETTINGS = ApiGatewaySettings(
     social_graph_manager_host="127.0.0.1",
     news_manager_host="127.0.0.1",
     limit_redis_host="127.0.0.1",
-    limit_redis_password=SecretStr("unused"),
+    limit_redis_password=Secret.of("unused"),
 )
 
 
