@@ -113,7 +113,7 @@ class ApiGatewaySettings(ServiceSettings):
             self.limit_redis_host,
             self.limit_redis_port,
             self.limit_redis_user,
-            self.limit_redis_password.get_secret_value(),
+            self.limit_redis_password,
             self.limit_redis_tls,
         )
 
