@@ -75,8 +75,12 @@ def read_values(secrets: Secrets) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for name in _SINGLE_VALUES.keys() & secrets.keys():
         found[_SINGLE_VALUES[name]] = tuple(secrets[name].get(_PASSWORD, "").split())
-    for name in _MUTUAL_AUTH_SECRETS.keys() & secrets.keys():
-        found |= _read_edges(_MUTUAL_AUTH_SECRETS[name], yaml.safe_load(secrets[name].get(_MUTUAL_AUTH, "")))
+    for name in sorted(_MUTUAL_AUTH_SECRETS.keys() & secrets.keys()):
+        for value, known in _read_edges(
+            _MUTUAL_AUTH_SECRETS[name], yaml.safe_load(secrets[name].get(_MUTUAL_AUTH, ""))
+        ):
+            # While a secret is rotated, one end of its edge knows both values before the other does.
+            found[value] = max(found.get(value, ()), known, key=len)
     for value, known in found.items():
         if not known or not all(known):
             raise ValueError(f"the Secret of {value} is empty")

@@ -204,7 +204,9 @@ def test_two_values_stay_two(cluster: FakeCluster) -> None:
     secrets["link-db-service"] = {"password": f"{'a' * 43}\n{'b' * 43}"}
     cluster.store(secrets)
     assert cluster.apply("--update")[0] == 0
-    assert cluster.secrets()["link-mutual-auth"] == secrets["link-mutual-auth"]
+    for name, side, peer in (("link", "accepts", API_GATEWAY), ("api-gateway", "presents", LINK_MANAGER)):
+        told = yaml.safe_load(cluster.secrets()[f"{name}-mutual-auth"]["mutual-auth.yaml"])
+        assert told[side][peer]["token"] == [token, "n" * 43]
     assert cluster.secrets()["link-db-service"] == secrets["link-db-service"]
 
 
