@@ -35,6 +35,11 @@ _PASSED_ON: Final = (
     "LOG_LEVEL",
     "MAX_LINKS_PER_USER",
     "DELINKCIOUS_TOKEN_CACHE_SECONDS",
+    "DELINKCIOUS_PUBLIC_URL",
+    "GITHUB_URL",
+    "GITHUB_API_URL",
+    "OIDC_ISSUER",
+    "OIDC_CLIENT_ID",
     "LINK_CHECKER_CONFINED",
     "LINK_CHECKER_CONTACT",
 )
@@ -62,6 +67,8 @@ class Service:
     http_port: int | None = None
     #: Whether it keeps its data in Valkey.
     valkey: bool = False
+    #: Whether people log in there.
+    identity: bool = False
 
     @property
     def ports(self) -> dict[str, int]:
@@ -113,6 +120,7 @@ SERVICES: Final = (
         "API_GATEWAY",
         5000,
         needs=(LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER),
+        identity=True,
     ),
 )
 
@@ -130,6 +138,8 @@ class Surroundings:
     valkey: Callable[[str], Login]
     #: By role.
     password_files: Mapping[str, Path]
+    #: Variables that tell how people log in.
+    identity: Mapping[str, str]
     #: The environment of the stack itself.
     environment: Mapping[str, str]
 
@@ -180,6 +190,8 @@ class Surroundings:
             variables["HTTP_PORT"] = str(self.ports[service.http_port_name])
         if service.valkey:
             variables |= _valkey(self.valkey(service.name))
+        if service.identity:
+            variables |= self.identity
         if service.looks_at_demo_site:
             # Whatever else somebody lets it look at stays.
             allowed = [self.environment.get(_ALLOWED, ""), f"{LOOPBACK}:{self.ports[demo_site.NAME]}"]

@@ -50,6 +50,8 @@ def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Mapping[str, 
     secrets |= {f"news-manager-redis-{user}": {PASSWORD: valkey_password(user)} for user in users}
     secrets["news-manager-redis-acl"] = {VALKEY_USERS: render_access_list(valkey_password, users)}
 
+    secrets["api-gateway-browser-key"] = {PASSWORD: "\n".join(values_of("api-gateway.browser-key"))}
+
     for party in parties():
         name = f"{party.removesuffix('-manager')}-mutual-auth"
         secrets[name] = {MUTUAL_AUTH: render_mutual_auth(party, values_of)}

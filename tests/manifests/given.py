@@ -70,6 +70,8 @@ def _mounted(
     for mount in container.get("volumeMounts", []):
         volume = volumes.get(mount["name"], {})
         if "secret" in volume:
-            yield mount["mountPath"], secrets[volume["secret"]["secretName"]]
+            name = volume["secret"]["secretName"]
+            # Nobody can make up what another has to give.
+            yield mount["mountPath"], secrets.get(name, {}) if volume["secret"].get("optional") else secrets[name]
         elif "configMap" in volume:
             yield mount["mountPath"], maps[volume["configMap"]["name"]]
