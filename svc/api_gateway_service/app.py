@@ -11,15 +11,21 @@ from pkg.clients.user_client import UserClient
 from pkg.identity_providers.back_channel import open_session
 from pkg.identity_providers.provider import IdentityProvider
 from pkg.object_model.clock import Clock, SystemClock
+from pkg.rate_limits.limiter import RateLimiter
+from pkg.rate_limits.redis_store import RedisLimitStore
+from pkg.rate_limits.store import LimitStore
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.errors import install_error_handlers
 from pkg.runtime.health import ReadinessProbe
 from pkg.runtime.http_service import HttpService
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.peers import connect_peer
+from pkg.runtime.redis import connect_redis
 from svc.api_gateway_service.browser_keys import BrowserKeys
 from svc.api_gateway_service.cookies import SESSION, Cookies
 from svc.api_gateway_service.door import Door
+from svc.api_gateway_service.limits import LimitedAuthenticator, LimitedPages, Limits
+from svc.api_gateway_service.operation import PREFIXES
 from svc.api_gateway_service.pages.account import AccountPages
 from svc.api_gateway_service.pages.login import LoginPages
 from svc.api_gateway_service.pages.page import Pages, style_route
@@ -37,7 +43,7 @@ from svc.api_gateway_service.tokens import TokenVerdicts
 async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]:
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
-    async with HttpSession() as session, open_session() as outside:
+    async with connect_redis(settings.limit_redis) as redis, HttpSession() as session, open_session() as outside:
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         peers = Peers(
             links=LinkClient(peer(LINK_MANAGER, settings.link_manager)),
@@ -45,17 +51,23 @@ async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]
             social_graph=SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager)),
             news=NewsClient(peer(NEWS_MANAGER, settings.news_manager)),
         )
-        yield build_gateway(settings, peers, clock, build_providers(settings, outside, clock))
+        limit_store = RedisLimitStore(redis, timeout=settings.limit_timeout)
+        yield build_gateway(settings, peers, clock, limit_store, build_providers(settings, outside, clock))
 
 
 def build_gateway(
-    settings: ApiGatewaySettings, peers: Peers, clock: Clock, providers: Sequence[IdentityProvider] = ()
+    settings: ApiGatewaySettings,
+    peers: Peers,
+    clock: Clock,
+    limit_store: LimitStore,
+    providers: Sequence[IdentityProvider] = (),
 ) -> HttpService:
     """The gateway in front of these peers."""
-    verdicts = TokenVerdicts(peers.users, clock, lifetime=settings.token_cache_seconds)
+    limits = Limits(RateLimiter(limit_store), users=settings.user_limits, addresses=settings.address_limits)
+    verdicts = TokenVerdicts(LimitedAuthenticator(peers.users, limits), clock, lifetime=settings.token_cache_seconds)
     cookies = Cookies(secure=settings.is_behind_tls)
     keys = BrowserKeys(settings.browser_keys)
-    door = Door(verdicts, cookies, keys, settings.reached_at)
+    door = Door(verdicts, limits, cookies, keys, settings.reached_at)
     pages = Pages()
     login = LoginPages(
         pages,
@@ -74,7 +86,7 @@ def build_gateway(
     install_error_handlers(app)
     return PublicHttpService(
         settings,
-        app,
+        LimitedPages(app, limits, PREFIXES),
         ReadinessProbe({"user-manager": ReachedOnce(peers.users).check}),
         body_limit,
         dict.fromkeys(FILE_PATHS, settings.stream_timeout),

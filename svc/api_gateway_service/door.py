@@ -13,6 +13,7 @@ from pkg.object_model.errors import PermissionDenied, Unauthenticated
 from pkg.object_model.types import Identity, Scope
 from svc.api_gateway_service.browser_keys import BrowserKeys
 from svc.api_gateway_service.cookies import SESSION, Cookies
+from svc.api_gateway_service.limits import Limits, Pace
 from svc.api_gateway_service.request_head import RequestHead
 from svc.api_gateway_service.tokens import TokenVerdicts
 
@@ -28,13 +29,16 @@ class Visitor(NamedTuple):
 
 
 class Door:
-    def __init__(self, verdicts: TokenVerdicts, cookies: Cookies, keys: BrowserKeys, public_url: str) -> None:
+    def __init__(
+        self, verdicts: TokenVerdicts, limits: Limits, cookies: Cookies, keys: BrowserKeys, public_url: str
+    ) -> None:
         self._verdicts = verdicts
+        self._limits = limits
         self._cookies = cookies
         self._keys = keys
         self._origin = public_url
 
-    async def admit(self, method: str, head: RequestHead, scope: Scope | None) -> Identity:
+    async def admit(self, method: str, head: RequestHead, pace: Pace, scope: Scope | None) -> Identity:
         """Whoever asks for an operation that needs ``scope``; None: that any token is good for.
 
         Raises:
@@ -42,22 +46,26 @@ class Door:
             InvalidArgument: there are two tokens, and they differ.
             PermissionDenied: the token is not good for this (``insufficient_scope``), or another site may have asked
                 (``cross_site_request``, ``csrf_token_mismatch``).
+            RateLimited: they ask too often.
             Unavailable, DeadlineExceeded: nobody can tell now.
         """
-        token = head.token()
-        if not token:
-            token = self._session(head)
-            if method not in _CHANGES_NOTHING:
-                self.check_intent(head, token, head.csrf_token)
-        identity = await self._verdicts.identify(token)
+        identity = await self._limits.admit(self._identify(method, head), pace)
         if scope is not None and scope not in identity.token.scopes:
             raise PermissionDenied(
                 f"this token is not good for {scope.value}; make one that is, at /account", code="insufficient_scope"
             )
         return identity
 
+    async def _identify(self, method: str, head: RequestHead) -> Identity:
+        token = head.token()
+        if not token:
+            token = self._session(head)
+            if method not in _CHANGES_NOTHING:
+                self.check_intent(head, token, head.csrf_token)
+        return await self._verdicts.identify(token)
+
     async def welcome(self, head: RequestHead) -> Visitor:
-        """Whoever looks at a page. Raises as ``admit`` does."""
+        """Whoever looks at a page. Raises Unauthenticated, Unavailable and DeadlineExceeded, as ``admit`` does."""
         session = self._session(head)
         return Visitor(await self._verdicts.identify(session), session)
 

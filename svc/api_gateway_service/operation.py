@@ -17,6 +17,7 @@ from pkg.runtime.json import encode
 from svc.api_gateway_service.arguments import Argument
 from svc.api_gateway_service.door import Door
 from svc.api_gateway_service.error_codes import ErrorCode
+from svc.api_gateway_service.limits import Pace
 from svc.api_gateway_service.readers import JSON, Reader, read_path
 from svc.api_gateway_service.request_head import RequestHead, read_head
 from svc.api_gateway_service.schemas import Reply
@@ -63,18 +64,26 @@ class Operation:
     header_arguments: tuple[Argument, ...] = ()
     #: Beyond those that any operation can give.
     errors: tuple[ErrorCode, ...] = ()
+    #: Which limit it falls under, if not that of its method.
+    limited_as: Pace | None = None
 
     @property
     def title(self) -> str:
         """As it is called in messages."""
         return f"{self.method} {PREFIXES[0]}{self.path}"
 
+    @property
+    def pace(self) -> Pace:
+        return self.limited_as or (Pace.READS if self.method == "GET" else Pace.WRITES)
+
     def bind(self, door: Door) -> Callable[[Request], Awaitable[Response]]:
         """The handler that Starlette calls."""
 
+        pace = self.pace
+
         async def serve(http: Request) -> Response:
             head = read_head(http.scope["headers"])
-            identity = await door.admit(http.method, head, self.scope)
+            identity = await door.admit(http.method, head, pace, self.scope)
             arguments, content = await self.reads.read(http, head, self.title)
             if self.path_arguments:
                 arguments |= read_path(http)

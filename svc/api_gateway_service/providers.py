@@ -7,7 +7,7 @@ from pkg.identity_providers.github import GitHubProvider
 from pkg.identity_providers.oidc import OidcProvider, provider_title
 from pkg.identity_providers.provider import IdentityProvider
 from pkg.object_model.clock import Clock
-from svc.api_gateway_service.settings import IdentitySettings
+from svc.api_gateway_service.identity_settings import IdentitySettings
 
 
 def build_providers(settings: IdentitySettings, session: aiohttp.ClientSession, clock: Clock) -> list[IdentityProvider]:

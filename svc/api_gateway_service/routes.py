@@ -11,6 +11,7 @@ from svc.api_gateway_service.application import Application
 from svc.api_gateway_service.documentation import documentation_routes
 from svc.api_gateway_service.door import Door
 from svc.api_gateway_service.handlers import Handlers
+from svc.api_gateway_service.limits import Pace
 from svc.api_gateway_service.openapi import describe_api
 from svc.api_gateway_service.operation import PREFIXES, Operation, mount
 from svc.api_gateway_service.peers import Peers
@@ -484,6 +485,7 @@ def _files(handlers: Handlers) -> list[Operation]:
             handle=handlers.import_links,
             reply=schemas.IMPORTED,
             errors=(*error_codes.IMPORT_ERRORS, error_codes.LINKS_AWAY),
+            limited_as=Pace.FILES,
         ),
         Operation(
             name="export_links",
@@ -497,5 +499,6 @@ def _files(handlers: Handlers) -> list[Operation]:
             handle=handlers.export_links,
             reply=schemas.BOOKMARKS,
             errors=(error_codes.LINKS_AWAY,),
+            limited_as=Pace.FILES,
         ),
     ]

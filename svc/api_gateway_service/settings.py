@@ -1,116 +1,39 @@
 """What the API gateway is told from outside."""
 
-import secrets
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, ClassVar, Self
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
-from pkg.identity_providers.github import GITHUB_API_URL, GITHUB_URL
+from pkg.rate_limits.store import Limit
 from pkg.runtime.access import API_GATEWAY
-from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, ServiceAddress, ServiceSettings
+from pkg.runtime.redis import RedisAddress
+from pkg.runtime.settings import (
+    HostName,
+    ListenPort,
+    Mode,
+    PortNumber,
+    Seconds,
+    SecretFile,
+    ServiceAddress,
+)
+from svc.api_gateway_service.client_address import ForwardedHeader, Network, parse_networks
+from svc.api_gateway_service.cross_origin import parse_origins
+from svc.api_gateway_service.identity_settings import IdentitySettings
+from svc.api_gateway_service.limits import Pace
 
 
-def _base_url(value: str) -> str:
-    url = value.strip().rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("must be a URL like https://host, without a query and without credentials")
-    return url
+def _read_networks(value: object) -> object:
+    return parse_networks(value) if isinstance(value, str) else value
 
 
-def _origin(value: str) -> str:
-    url = _base_url(value)
-    if urlsplit(url).path:
-        raise ValueError("must be a URL without a path, like https://delinkcious.example")
-    return url.lower()
+def _read_origins(value: object) -> object:
+    return parse_origins(value) if isinstance(value, str) else value
 
 
-def _absent_as_none(value: object) -> object:
-    """Secrets that need not be there are mounted where they would be all the same."""
-    return None if isinstance(value, str) and not Path(value).exists() else value
-
-
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-Origin = Annotated[str, AfterValidator(_origin)]
-OptionalSecretFile = Annotated[SecretFile | None, BeforeValidator(_absent_as_none)]
-
-
-class IdentitySettings(ServiceSettings):
-    """Who may vouch for people, and what browsers keep."""
-
-    #: Where people reach us. https turns on what only a browser behind TLS keeps.
-    public_url: Origin | None = Field(default=None, validation_alias="DELINKCIOUS_PUBLIC_URL")
-    #: Seals what browsers keep for us. Two lines: the first seals, either opens.
-    browser_key: SecretFile | None = Field(default=None, validation_alias="BROWSER_KEY_FILE")
-
-    github_client_id: OptionalSecretFile = Field(default=None, validation_alias="GITHUB_CLIENT_ID_FILE")
-    github_client_secret: OptionalSecretFile = Field(default=None, validation_alias="GITHUB_CLIENT_SECRET_FILE")
-    #: Another one is a GitHub Enterprise, with an API of its own.
-    github_url: BaseUrl = Field(default=GITHUB_URL, validation_alias="GITHUB_URL")
-    github_api_url: BaseUrl = Field(
-        default_factory=lambda data: (
-            GITHUB_API_URL if data["github_url"] == GITHUB_URL else f"{data['github_url']}/api/v3"
-        ),
-        validation_alias="GITHUB_API_URL",
-    )
-    #: As the provider itself writes it.
-    oidc_issuer: str = Field(default="", validation_alias="OIDC_ISSUER")
-    oidc_client_id: str = Field(default="", max_length=255, validation_alias="OIDC_CLIENT_ID")
-    oidc_client_secret: OptionalSecretFile = Field(default=None, validation_alias="OIDC_CLIENT_SECRET_FILE")
-    #: People log in by tickets alone.
-    login_without_provider: bool = Field(default=False, validation_alias="LOGIN_WITHOUT_PROVIDER")
-
-    _made_key: str = PrivateAttr(default_factory=lambda: secrets.token_urlsafe(32))
-
-    @property
-    def reached_at(self) -> str:
-        """``public_url``; in local mode the address where we listen, if it is not said."""
-        return self.public_url or ServiceAddress(host=self.host, port=self.port).base_url
-
-    @property
-    def is_behind_tls(self) -> bool:
-        return urlsplit(self.reached_at).scheme == "https"
-
-    def browser_keys(self) -> Sequence[str]:
-        """The one to seal with first. In local mode one of this process, if none is given."""
-        return [self._made_key] if self.browser_key is None else self.browser_key.values()
-
-    @property
-    def has_github(self) -> bool:
-        return self.github_client_id is not None
-
-    @property
-    def has_oidc(self) -> bool:
-        return bool(self.oidc_issuer)
-
-    @model_validator(mode="after")
-    def _check_providers(self) -> Self:
-        if (self.github_client_id is None) != (self.github_client_secret is None):
-            raise ValueError("of GITHUB_CLIENT_ID_FILE and GITHUB_CLIENT_SECRET_FILE one has no file; mount both")
-        if self.has_oidc:
-            if not self.oidc_client_id or self.oidc_client_secret is None:
-                raise ValueError("OIDC_ISSUER needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET_FILE beside it; set them")
-            if not self.is_local and urlsplit(self.oidc_issuer).scheme != "https":
-                raise ValueError("OIDC_ISSUER must begin with https:// outside local mode")
-        return self
-
-    @model_validator(mode="after")
-    def _need_what_others_rely_on(self) -> Self:
-        if self.is_local:
-            return self
-        if self.public_url is None:
-            raise ValueError("DELINKCIOUS_PUBLIC_URL is not set; set it to where people reach this system")
-        if self.browser_key is None:
-            raise ValueError("BROWSER_KEY_FILE is not set; set it to the file of a random secret")
-        if not (self.has_github or self.has_oidc or self.login_without_provider):
-            raise ValueError(
-                "nobody can log in: mount GitHub's client id and secret at GITHUB_CLIENT_ID_FILE and "
-                "GITHUB_CLIENT_SECRET_FILE, set OIDC_ISSUER, or LOGIN_WITHOUT_PROVIDER=true for tickets alone"
-            )
-        return self
+#: 0 is without limit.
+Requests = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class ApiGatewaySettings(IdentitySettings):
@@ -131,6 +54,81 @@ class ApiGatewaySettings(IdentitySettings):
     news_manager_host: HostName = Field(validation_alias="NEWS_MANAGER_SERVICE_HOST")
     #: Of its HTTP; NEWS_MANAGER_SERVICE_PORT is gRPC's.
     news_manager_port: PortNumber = Field(default=6061, validation_alias="NEWS_MANAGER_SERVICE_PORT_HTTP")
+
+    #: Where buckets of tokens are, which all gateways share.
+    limit_redis_host: HostName = Field(validation_alias="RATE_LIMIT_REDIS_SERVICE_HOST")
+    limit_redis_port: PortNumber = Field(default=6379, validation_alias="RATE_LIMIT_REDIS_SERVICE_PORT")
+    limit_redis_user: str = Field(
+        default=API_GATEWAY, min_length=1, max_length=64, validation_alias="RATE_LIMIT_REDIS_USER"
+    )
+    limit_redis_tls: bool = Field(default=False, validation_alias="RATE_LIMIT_REDIS_TLS")
+    limit_redis_password: SecretFile = Field(validation_alias="RATE_LIMIT_REDIS_PASSWORD_FILE")
+    #: Seconds. Who is not answered in time lets everybody go on.
+    limit_timeout: Seconds = Field(default=0.1, validation_alias="RATE_LIMIT_TIMEOUT")
+    #: All limits are multiplied by it; 0 switches all of them off. On a developer's machine everybody comes from one
+    #: address, and load is what is looked for.
+    limit_factor: float = Field(
+        default_factory=lambda data: 100.0 if data.get("mode") == Mode.LOCAL else 1.0,
+        ge=0,
+        le=1_000_000,
+        validation_alias="RATE_LIMIT_FACTOR",
+    )
+    #: In a minute, of one user.
+    user_reads: Requests = Field(default=1_200, validation_alias="RATE_LIMIT_USER_READS")
+    user_writes: Requests = Field(default=300, validation_alias="RATE_LIMIT_USER_WRITES")
+    user_files: Requests = Field(default=20, validation_alias="RATE_LIMIT_USER_FILES")
+    #: In a minute, from one address: that of many, where a company or a provider has one for all.
+    address_reads: Requests = Field(default=6_000, validation_alias="RATE_LIMIT_ADDRESS_READS")
+    address_writes: Requests = Field(default=1_500, validation_alias="RATE_LIMIT_ADDRESS_WRITES")
+    address_files: Requests = Field(default=100, validation_alias="RATE_LIMIT_ADDRESS_FILES")
+    address_pages: Requests = Field(default=1_200, validation_alias="RATE_LIMIT_ADDRESS_PAGES")
+    address_logins: Requests = Field(default=60, validation_alias="RATE_LIMIT_ADDRESS_LOGINS")
+    #: Requests with a token that is nobody's, or with none.
+    address_failures: Requests = Field(default=120, validation_alias="RATE_LIMIT_ADDRESS_FAILURES")
+
+    #: Proxies whose word on where a request comes from is taken: addresses and networks, with commas between them.
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_read_networks)] = Field(
+        default=(), validation_alias="TRUSTED_PROXIES"
+    )
+    #: Where they say it.
+    forwarded_header: ForwardedHeader = Field(
+        default=ForwardedHeader.X_FORWARDED_FOR, validation_alias="TRUSTED_PROXY_HEADER"
+    )
+    #: Sites whose scripts may call the API, such as https://app.example, with commas between them; * is any.
+    cors_origins: Annotated[frozenset[str], NoDecode, BeforeValidator(_read_origins)] = Field(
+        default=frozenset(), validation_alias="CORS_ORIGINS"
+    )
+
+    @property
+    def limit_redis(self) -> RedisAddress:
+        return RedisAddress(
+            self.limit_redis_host,
+            self.limit_redis_port,
+            self.limit_redis_user,
+            self.limit_redis_password,
+            self.limit_redis_tls,
+        )
+
+    @property
+    def user_limits(self) -> dict[Pace, Limit]:
+        quotas = {Pace.READS: self.user_reads, Pace.WRITES: self.user_writes, Pace.FILES: self.user_files}
+        return self._limits("", quotas)
+
+    @property
+    def address_limits(self) -> dict[Pace, Limit]:
+        quotas = {
+            Pace.READS: self.address_reads,
+            Pace.WRITES: self.address_writes,
+            Pace.FILES: self.address_files,
+            Pace.PAGES: self.address_pages,
+            Pace.LOGINS: self.address_logins,
+            Pace.FAILURES: self.address_failures,
+        }
+        return self._limits("address-", quotas)
+
+    def _limits(self, prefix: str, quotas: Mapping[Pace, int]) -> dict[Pace, Limit]:
+        wanted = {pace: quota * self.limit_factor for pace, quota in quotas.items()}
+        return {pace: Limit(prefix + pace, max(1, round(quota))) for pace, quota in wanted.items() if quota}
 
     @property
     def link_manager(self) -> ServiceAddress:

@@ -61,3 +61,13 @@ def hidden_fields(page: AsgiResponse, action: str) -> dict[str, str]:
     assert form, f"no form to {action} in {page.body.decode()}"
     found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', form[0])
     return {name: html.unescape(value) for name, value in found}
+
+
+def shown(page: AsgiResponse) -> tuple[int, str]:
+    """Status and code of a page that says what went wrong."""
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self';")
+    assert page.headers["cache-control"] == "no-store"
+    text = page.body.decode()
+    assert 'role="alert"' in text
+    return page.status, text.split("Code <code>")[1].partition("<")[0]

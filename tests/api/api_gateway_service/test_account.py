@@ -6,9 +6,8 @@ from datetime import timedelta
 import pytest
 
 from pkg.object_model.types import AuditEventType, CreateTokenRequest, PageRequest, Scope
-from tests.api.api_gateway_service.browser import Browser, hidden_fields
+from tests.api.api_gateway_service.browser import Browser, hidden_fields, shown
 from tests.api.api_gateway_service.conftest import GatewayHouse, Person
-from tests.api.api_gateway_service.test_login import shown
 from tests.asgi_client import AsgiResponse
 
 JSON = {"Content-Type": "application/json"}

@@ -10,7 +10,6 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from pkg.identity_providers.back_channel import BackChannel, open_session
 from pkg.identity_providers.github import GitHubProvider
@@ -18,12 +17,13 @@ from pkg.identity_providers.oidc import OidcProvider
 from pkg.identity_providers.provider import IdentityProvider, begin_attempt
 from pkg.object_model.errors import DeadlineExceeded
 from pkg.object_model.types import CreateTokenRequest, Scope, TokenRecord
+from pkg.runtime.secret import Secret
 from pkg.runtime.settings import Mode
 from svc.api_gateway_service.browser_keys import ATTEMPT_LIFETIME, BrowserKeys
 from svc.api_gateway_service.pages import login
 from svc.api_gateway_service.pages.page import HOME, local_target
 from svc.api_gateway_service.settings import ApiGatewaySettings
-from tests.api.api_gateway_service.browser import Browser, hidden_fields
+from tests.api.api_gateway_service.browser import Browser, hidden_fields, shown
 from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse
 from tests.asgi_client import AsgiClient, AsgiResponse
 from tests.fake_github import CLIENT_ID, CLIENT_SECRET, FakeGitHub, fake_github
@@ -33,15 +33,12 @@ from tests.fake_oidc import fake_oidc
 
 PUBLIC_URL = "https://delinkcious.example"
 SESSION, ATTEMPT = "__Host-delinkcious", "__Host-delinkcious-login"
-PUBLIC = ApiGatewaySettings(
-    mode=Mode.PRODUCTION,
-    public_url=PUBLIC_URL,
-    browser_key=SecretStr("a key that seals what browsers keep"),
-    login_without_provider=True,
-    link_manager_host="127.0.0.1",
-    user_manager_host="127.0.0.1",
-    social_graph_manager_host="127.0.0.1",
-    news_manager_host="127.0.0.1",
+PUBLIC = SETTINGS.model_copy(
+    update={
+        "mode": Mode.PRODUCTION,
+        "public_url": PUBLIC_URL,
+        "browser_key": Secret.of("a key that seals what browsers keep"),
+    }
 )
 
 
@@ -80,16 +77,6 @@ class Street:
 async def street(house: GatewayHouse) -> AsyncIterator[Street]:
     async with fake_github() as github, open_session() as abroad:
         yield Street(house, github, abroad)
-
-
-def shown(page: AsgiResponse) -> tuple[int, str]:
-    """Status and code of a page that says what went wrong."""
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self';")
-    assert page.headers["cache-control"] == "no-store"
-    text = page.body.decode()
-    assert 'role="alert"' in text
-    return page.status, text.split("Code <code>")[1].partition("<")[0]
 
 
 # --- the way in -----------------------------------------------------------------------------------------------------

@@ -49,8 +49,18 @@ def identity(folder: Path) -> dict[str, str]:
     }
 
 
+def limit_store(
+    folder: Path, host: str = "127.0.0.1", port: int = 9, password: str = "a long password"
+) -> dict[str, str]:
+    return {
+        "RATE_LIMIT_REDIS_SERVICE_HOST": host,
+        "RATE_LIMIT_REDIS_SERVICE_PORT": str(port),
+        "RATE_LIMIT_REDIS_PASSWORD_FILE": secret_file(folder, "limit-store-password", password),
+    }
+
+
 def environment(file: Path, base_urls: Mapping[str, str]) -> dict[str, str]:
-    variables = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file), **identity(file.parent)}
+    variables = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)} | identity(file.parent) | limit_store(file.parent)
     for callee, base_url in base_urls.items():
         prefix = callee.replace("-", "_").upper()
         address = urlsplit(base_url)
@@ -101,7 +111,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
     """All that has to be said outside local mode."""
     hosts = {f"{callee.replace('-', '_').upper()}_SERVICE_HOST": "host" for callee in CALLEES}
     mutual_auth = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(secrets_file(tmp_path, *CALLEES))}
-    return hosts | mutual_auth | identity(tmp_path)
+    return hosts | mutual_auth | identity(tmp_path) | limit_store(tmp_path)
 
 
 def faults(variables: Mapping[str, str]) -> list[str]:
@@ -126,6 +136,8 @@ def test_settings(variables: dict[str, str]) -> None:
         "USER_MANAGER_SERVICE_HOST",
         "SOCIAL_GRAPH_MANAGER_SERVICE_HOST",
         "NEWS_MANAGER_SERVICE_HOST",
+        "RATE_LIMIT_REDIS_SERVICE_HOST",
+        "RATE_LIMIT_REDIS_PASSWORD_FILE",
     ]
 
 
@@ -167,7 +179,11 @@ def test_a_start_without_what_logins_need(variables: dict[str, str], tmp_path: P
 
 
 def test_local_mode_needs_none_of_it(variables: dict[str, str]) -> None:
-    without = {name: value for name, value in variables.items() if "SERVICE_HOST" in name or "MUTUAL" in name}
+    without = {
+        name: value
+        for name, value in variables.items()
+        if "SERVICE_HOST" in name or "MUTUAL" in name or "REDIS" in name
+    }
     settings = read_settings(ApiGatewaySettings, without | {"DELINKCIOUS_MODE": "local"})
     assert (settings.reached_at, settings.is_behind_tls) == ("http://127.0.0.1:5000", False)
     assert settings.browser_keys() == settings.browser_keys()
