@@ -23,32 +23,29 @@ def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Mapping[str, 
     it is rotated.
     """
 
-    def secret_of(name: str) -> str:
-        return values_of(name)[0]
+    def password(name: str) -> Mapping[str, str]:
+        # As pkg.runtime.secret reads it.
+        return {PASSWORD: "\n".join(values_of(name))}
 
-    secrets: dict[str, dict[str, str]] = {}
+    secrets: dict[str, Mapping[str, str]] = {}
     for database in DATABASES:
         place = database.variable.lower().replace("_", "-")
         secrets |= {
-            f"{place}-superuser": {PASSWORD: secret_of(f"{database.name}.superuser")},
-            f"{place}-migrator": {PASSWORD: secret_of(database.migrator)},
-            f"{place}-service": {PASSWORD: secret_of(database.service)},
+            f"{place}-superuser": password(f"{database.name}.superuser"),
+            f"{place}-migrator": password(database.migrator),
+            f"{place}-service": password(database.service),
         }
 
-    def nats_password(user: str) -> str:
-        return secret_of(f"nats.{user}")
-
-    authorization = json.dumps(render_authorization(nats_password), indent=2)
-    secrets |= {f"nats-{user}": {PASSWORD: nats_password(user)} for user in PERMISSIONS}
+    authorization = json.dumps(render_authorization(lambda user: values_of(f"nats.{user}")[0]), indent=2)
+    secrets |= {f"nats-{user}": password(f"nats.{user}") for user in PERMISSIONS}
     secrets["nats-cluster-authorization"] = {NATS_AUTHORIZATION: f"authorization: {authorization}\n"}
-
-    def valkey_password(user: str) -> str:
-        return secret_of(f"valkey.{user}")
 
     # Nobody there may do everything: whoever runs the cluster changes the list itself.
     users = [user for user in RULES if user != ADMINISTRATOR]
-    secrets |= {f"news-manager-redis-{user}": {PASSWORD: valkey_password(user)} for user in users}
-    secrets["news-manager-redis-acl"] = {VALKEY_USERS: render_access_list(valkey_password, users)}
+    secrets |= {f"news-manager-redis-{user}": password(f"valkey.{user}") for user in users}
+    secrets["news-manager-redis-acl"] = {
+        VALKEY_USERS: render_access_list(lambda user: values_of(f"valkey.{user}"), users)
+    }
 
     for party in parties():
         name = f"{party.removesuffix('-manager')}-mutual-auth"
