@@ -67,7 +67,8 @@ async def test_every_route_is_described_and_everything_described_is_served(house
         for method in methods
         for server in document["servers"]
     }
-    app: Any = house.gateway.app.app
+    limited: Any = house.gateway.app.app
+    app: Any = limited.app
     served = {
         (route.path, method)
         for route in app.routes
@@ -177,6 +178,16 @@ NOT_PUBLIC = {
     # of a readiness check
     "schema_behind",
     "user_statement_invalid",
+    # of accounts and tokens, which have no public operation yet
+    "account_deleting",
+    "invalid_expiry",
+    "invalid_profile",
+    "invalid_scopes",
+    "invalid_token_name",
+    "name_reserved",
+    "nothing_to_change",
+    "token_limit_reached",
+    "token_name_taken",
 }
 
 
