@@ -1,6 +1,6 @@
 """The managers on in-memory stores, wired to each other as the services are; time and ids are the test's."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pkg.link_manager.manager import LinkManager
@@ -9,10 +9,13 @@ from pkg.news_manager.feed_writer import FeedWriter
 from pkg.news_manager.manager import NewsManager
 from pkg.news_manager.memory_store import MemoryNewsStore
 from pkg.object_model.events import Event
-from pkg.object_model.types import Actor, RegisterRequest
+from pkg.object_model.types import Actor, RegisterRequest, UpdateUserRequest
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
+from pkg.user_manager.deletion_store import DeletionStep
+from pkg.user_manager.deletions import AccountDeletions, DeletionWorker
 from pkg.user_manager.manager import UserManager
+from pkg.user_manager.memory_deletion_store import MemoryDeletionStore
 from pkg.user_manager.memory_store import MemoryUserStore
 from pkg.user_manager.providers import LocalProvider
 
@@ -44,7 +47,7 @@ class MemoryWorld:
     links: LinkManager
     news: NewsManager
     feeds: FeedWriter
-    user_store: MemoryUserStore
+    deletions: DeletionWorker
     #: What all of them told, in order.
     events: list[Event] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
@@ -62,18 +65,22 @@ class MemoryWorld:
         return user.ref
 
     async def make_private(self, user: Actor, private: bool = True) -> None:
-        entry = self.user_store._by_id[user.user_id]
-        entry.user = replace(entry.user, private=private)
+        await self.users.update_user(user, UpdateUserRequest(private=private))
 
 
 def build_world(*, max_links_per_user: int = 100) -> MemoryWorld:
     clock = SteppedClock()
     ids = CountedIds()
     user_store = MemoryUserStore()
-    users = UserManager(user_store, clock, ids, provider=LocalProvider())
+    deletion_store = MemoryDeletionStore(user_store)
+    deletions = AccountDeletions(deletion_store, clock, ids, settle=timedelta(0))
+    users = UserManager(user_store, clock, ids, provider=LocalProvider(), deletions=deletions)
     events: list[Event] = []
     graph = SocialGraphManager(MemorySocialGraphStore(events), users, clock, ids)
     links = LinkManager(MemoryLinkStore(events), users, graph, clock, ids, max_links_per_user=max_links_per_user)
     news_store = MemoryNewsStore(clock)
     feeds = FeedWriter(news_store, graph, links, clock)
-    return MemoryWorld(users, graph, links, NewsManager(news_store), feeds, user_store, events)
+    news = NewsManager(news_store)
+    holders = {DeletionStep.SOCIAL_GRAPH: graph, DeletionStep.LINKS: links, DeletionStep.NEWS: news}
+    worker = DeletionWorker(deletion_store, holders, clock, ids)
+    return MemoryWorld(users, graph, links, news, feeds, worker, events)

@@ -13,7 +13,10 @@ from pkg.object_model.events import LinkCheckedEvent
 from pkg.object_model.types import (
     Actor,
     AddLinkRequest,
+    AuditEventType,
+    AuditPage,
     CheckLinkRequest,
+    CreateTokenRequest,
     DirectoryEntry,
     FollowCounts,
     FollowRequest,
@@ -30,12 +33,18 @@ from pkg.object_model.types import (
     LinkCount,
     LinkPage,
     NamePage,
+    NewApiToken,
     NewsPage,
+    PageRequest,
+    ProviderProfile,
     RegisterRequest,
     Relationship,
     Session,
     TagPage,
+    Ticket,
+    TokenRecord,
     UpdateLinkRequest,
+    UpdateUserRequest,
     User,
     Verdict,
 )
@@ -84,13 +93,38 @@ class UserDirectory(Protocol):
 
 
 class UserManager(UserDirectory, Protocol):
-    """Users, their sessions and tokens."""
+    """Users, their sessions and tokens. What is not asked by name is about the actor's own account."""
 
     async def register(self, actor: Actor | None, request: RegisterRequest) -> User: ...
-    async def login(self, username: str, auth_token: str) -> Session: ...
+    async def admit(self, profile: ProviderProfile) -> Ticket:
+        """For the user whom the provider vouched for, who is made if there is none yet."""
+
+    async def issue_ticket(self, username: str) -> Ticket: ...
+    async def login(self, username: str, auth_token: str, client: str = "") -> Session: ...
     async def logout(self, username: str, session: str) -> None: ...
     async def authenticate(self, token: str) -> Identity: ...
     async def get_user(self, actor: Actor | None, name: str) -> User: ...
+    async def update_user(self, actor: Actor | None, request: UpdateUserRequest) -> User: ...
+    async def list_sessions(self, actor: Actor | None) -> list[TokenRecord]: ...
+    async def end_session(self, actor: Actor | None, session_id: int) -> bool:
+        """Whether there was such a session."""
+
+    async def end_sessions(self, actor: Actor | None, except_id: int | None = None) -> int:
+        """How many there were, but for the one to be left."""
+
+    async def create_token(self, actor: Actor | None, request: CreateTokenRequest) -> NewApiToken: ...
+    async def list_tokens(self, actor: Actor | None) -> list[TokenRecord]: ...
+    async def revoke_token(self, actor: Actor | None, token_id: int) -> bool:
+        """Whether there was such a token."""
+
+    async def get_audit_events(self, actor: Actor | None, request: PageRequest) -> AuditPage: ...
+    async def record_audit_event(
+        self, actor: Actor | None, event_type: AuditEventType, detail: str, client: str = ""
+    ) -> None:
+        """For those who saw what this service does not see."""
+
+    async def delete_account(self, actor: Actor | None, confirm: str) -> None:
+        """Closes it, and has all that any service holds of the user erased soon. ``confirm``: the user's name."""
 
 
 class SocialGraphManager(UserData, Protocol):

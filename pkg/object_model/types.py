@@ -6,6 +6,7 @@ Rules on the values (lengths, URL syntax) belong to the managers, not to the typ
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -63,6 +64,47 @@ class TokenKind(StrEnum):
     API_TOKEN = "api_token"  # noqa: S105  # a kind, not a token
 
 
+class Scope(StrEnum):
+    """What a token may be used for. A session has all of them."""
+
+    LINKS_READ = "links:read"
+    LINKS_WRITE = "links:write"
+    SOCIAL = "social"
+    NEWS = "news"
+    ACCOUNT = "account"
+
+
+def granted_scopes(kind: TokenKind, names: Iterable[str]) -> tuple[Scope, ...]:
+    """What a token of this kind, with these names of scopes, may be used for.
+
+    Names that we do not know are left out: what a later version lets a token do besides, is nothing that we have.
+    """
+    if kind is TokenKind.SESSION:
+        return tuple(Scope)
+    return tuple(Scope(name) for name in names if name in Scope)
+
+
+class AuditEventType(StrEnum):
+    LOGIN = "login"
+    LOGOUT = "logout"
+    SESSION_ENDED = "session_ended"
+    #: By an operator: whoever has it can log in once.
+    TICKET_ISSUED = "ticket_issued"
+    TOKEN_MADE = "token_made"  # noqa: S105  # a kind of event, not a token; likewise below
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105
+    ACCOUNT_CHANGED = "account_changed"
+    FOLLOW_REQUESTED = "follow_requested"
+    FOLLOW_APPROVED = "follow_approved"
+    FOLLOW_REJECTED = "follow_rejected"
+    FOLLOWER_REMOVED = "follower_removed"
+    USER_BLOCKED = "user_blocked"
+    USER_UNBLOCKED = "user_unblocked"
+    DATA_EXPORTED = "data_exported"
+    DELETION_REQUESTED = "deletion_requested"
+    #: Because the user changed their mind, or it could not be done.
+    DELETION_UNDONE = "deletion_undone"
+
+
 # --- who is asking ------------------------------------------------------------------------------------------------
 
 
@@ -78,9 +120,10 @@ class Actor:
 class TokenInfo:
     """What may be shown of a session or an API token: never the token."""
 
+    id: int
     name: str
     kind: TokenKind
-    scopes: tuple[str, ...]
+    scopes: tuple[Scope, ...]
     expires_at: datetime
 
 
@@ -111,6 +154,61 @@ class ProviderProfile:
     login: str
     display_name: str
     email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """Opens one session of ``user``."""
+
+    user: Actor
+    ticket: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    """A session or an API token, as its owner sees it in a list."""
+
+    id: int
+    kind: TokenKind
+    #: An API token's; sessions have none.
+    name: str
+    scopes: tuple[Scope, ...]
+    #: What a session was opened with: a shortened User-Agent.
+    client: str
+    created_at: datetime
+    expires_at: datetime
+    #: To the hour. None: not yet.
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiToken:
+    """``token`` is shown this once; the store keeps only its hash."""
+
+    token: str
+    record: TokenRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """Something that matters to the security of an account."""
+
+    id: int
+    #: One of AuditEventType, or of those that a later version knows.
+    type: str
+    timestamp: datetime
+    #: Of what or whom, in words; never a token.
+    detail: str
+    #: From where: a shortened User-Agent, if it is known.
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    #: Newest first.
+    events: list[AuditEvent]
+    next_page_token: str
 
 
 # --- users --------------------------------------------------------------------------------------------------------
@@ -400,6 +498,20 @@ class RegisterRequest(WireRequest):
     email: str = ""
     name: str
     display_name: str = ""
+
+
+class UpdateUserRequest(WireRequest):
+    """Changes what is sent. An empty e-mail takes it away, an empty display name makes it the user name again."""
+
+    display_name: str | None = None
+    email: str | None = None
+    private: bool | None = None
+
+
+class CreateTokenRequest(WireRequest):
+    name: str
+    scopes: tuple[Scope, ...]
+    expires_in_days: int = 90
 
 
 class FollowRequest(BaseModel):

@@ -9,6 +9,8 @@ from typing import Any
 
 from pkg.object_model.types import (
     Actor,
+    AuditEvent,
+    AuditPage,
     CheckLinkRequest,
     DirectoryEntry,
     FollowCounts,
@@ -22,17 +24,21 @@ from pkg.object_model.types import (
     LinkPage,
     LinkStatus,
     NamePage,
+    NewApiToken,
     NewsEvent,
     NewsEventType,
     NewsPage,
     Session,
     TagCount,
     TagPage,
+    Ticket,
     TokenInfo,
     TokenKind,
+    TokenRecord,
     User,
     Verdict,
     Visibility,
+    granted_scopes,
 )
 
 type Wire = dict[str, Any]
@@ -199,8 +205,22 @@ def session_from_wire(wire: Mapping[str, Any]) -> Session:
     )
 
 
+def ticket_to_wire(ticket: Ticket) -> Wire:
+    return {
+        "ticket": ticket.ticket,
+        "user": actor_to_wire(ticket.user),
+        "ExpiresAt": ticket.expires_at,
+        "err": "",
+    }
+
+
+def ticket_from_wire(wire: Mapping[str, Any]) -> Ticket:
+    return Ticket(user=actor_from_wire(wire["user"]), ticket=wire["ticket"], expires_at=_time(wire["ExpiresAt"]))
+
+
 def token_info_to_wire(token: TokenInfo) -> Wire:
     return {
+        "Id": str(token.id),
         "Name": token.name,
         "Kind": token.kind,
         "Scopes": list(token.scopes),
@@ -218,14 +238,95 @@ def identity_to_wire(identity: Identity) -> Wire:
 
 def identity_from_wire(wire: Mapping[str, Any]) -> Identity:
     token = wire["token"]
+    kind = TokenKind(token["Kind"])
     return Identity(
         actor=actor_from_wire(wire["user"]),
         token=TokenInfo(
+            # A user service of the version before does not say.
+            id=int(token.get("Id", 0)),
             name=token["Name"],
-            kind=TokenKind(token["Kind"]),
-            scopes=tuple(token["Scopes"]),
+            kind=kind,
+            scopes=granted_scopes(kind, token["Scopes"]),
             expires_at=_time(token["ExpiresAt"]),
         ),
+    )
+
+
+def token_record_to_wire(record: TokenRecord) -> Wire:
+    return {
+        "Id": str(record.id),
+        "Kind": record.kind,
+        "Name": record.name,
+        "Scopes": list(record.scopes),
+        "Client": record.client,
+        "CreatedAt": record.created_at,
+        "ExpiresAt": record.expires_at,
+        "LastUsedAt": record.last_used_at,
+    }
+
+
+def token_record_from_wire(wire: Mapping[str, Any]) -> TokenRecord:
+    kind = TokenKind(wire["Kind"])
+    return TokenRecord(
+        id=int(wire["Id"]),
+        kind=kind,
+        name=wire["Name"],
+        scopes=granted_scopes(kind, wire["Scopes"]),
+        client=wire["Client"],
+        created_at=_time(wire["CreatedAt"]),
+        expires_at=_time(wire["ExpiresAt"]),
+        last_used_at=None if wire["LastUsedAt"] is None else _time(wire["LastUsedAt"]),
+    )
+
+
+def token_records_to_wire(key: str, records: list[TokenRecord]) -> Wire:
+    """``key`` says what they are: ``sessions`` or ``tokens``."""
+    return {key: [token_record_to_wire(record) for record in records], "err": ""}
+
+
+def token_records_from_wire(key: str, wire: Mapping[str, Any]) -> list[TokenRecord]:
+    return [token_record_from_wire(record) for record in wire[key]]
+
+
+def new_api_token_to_wire(made: NewApiToken) -> Wire:
+    """``token`` is the token itself, as ``session`` is at a login."""
+    return {"token": made.token, "record": token_record_to_wire(made.record), "err": ""}
+
+
+def new_api_token_from_wire(wire: Mapping[str, Any]) -> NewApiToken:
+    return NewApiToken(wire["token"], token_record_from_wire(wire["record"]))
+
+
+def audit_page_to_wire(page: AuditPage) -> Wire:
+    return {
+        "events": [
+            {
+                "Id": str(event.id),
+                "Type": event.type,
+                "Timestamp": event.timestamp,
+                "Detail": event.detail,
+                "Client": event.client,
+            }
+            for event in page.events
+        ],
+        "NextPageToken": page.next_page_token,
+        "err": "",
+    }
+
+
+def audit_page_from_wire(wire: Mapping[str, Any]) -> AuditPage:
+    return AuditPage(
+        [
+            AuditEvent(
+                id=int(event["Id"]),
+                type=event["Type"],
+                timestamp=_time(event["Timestamp"]),
+                detail=event["Detail"],
+                client=event["Client"],
+            )
+            for event in wire["events"]
+        ],
+        wire["NextPageToken"],
     )
 
 

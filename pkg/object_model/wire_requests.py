@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from pkg.object_model.types import PageRequest, WireRequest
+from pkg.object_model.types import AuditEventType, PageRequest, WireRequest
 
 #: Field -> its name in the query string.
 type QueryNames = Mapping[str, str]
@@ -46,6 +46,7 @@ FOLLOWER_IDS_QUERY: Final[QueryNames] = MappingProxyType(
 )
 NEWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "limit": "limit", "start_token": "start"})
 ERASE_QUERY: Final[QueryNames] = MappingProxyType({"user_id": "user_id", "start_token": "start"})
+AUDIT_QUERY: Final[QueryNames] = MappingProxyType({"limit": "limit", "start_token": "start"})
 #: One call that looks up users takes at most this many names, or ids.
 MAX_LOOKUP: Final = 1_000
 
@@ -62,9 +63,18 @@ class DeleteLinkRequest(WireRequest):
     url: str
 
 
+class AdmitRequest(WireRequest):
+    provider: str
+    subject: str
+    login: str
+    display_name: str = ""
+    email: str = ""
+
+
 class LoginRequest(WireRequest):
     username: str
     auth_token: str
+    client: str = ""
 
 
 class LogoutRequest(WireRequest):
@@ -74,6 +84,24 @@ class LogoutRequest(WireRequest):
 
 class AuthenticateRequest(WireRequest):
     token: str
+
+
+class TokenIdRequest(WireRequest):
+    token_id: int
+
+
+class EndSessionsRequest(WireRequest):
+    except_id: int | None = None
+
+
+class RecordAuditEventRequest(WireRequest):
+    type: AuditEventType
+    detail: str = ""
+    client: str = ""
+
+
+class NoArguments(WireRequest):
+    pass
 
 
 class GetUserRequest(WireRequest):
@@ -100,6 +128,10 @@ class CountsRequest(WireRequest):
 
 class FollowerIdsRequest(PageRequest):
     user_id: int
+
+
+class DeleteAccountRequest(WireRequest):
+    confirm: str
 
 
 class EraseUserRequest(WireRequest):

@@ -33,6 +33,13 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
                 "users.login": frozenset({API_GATEWAY, OPERATOR}),
                 "users.logout": frozenset({API_GATEWAY, OPERATOR}),
                 "users.authenticate": frozenset({API_GATEWAY}),
+                # Whoever may, lets people in as whom they like.
+                "users.admit": frozenset({API_GATEWAY}),
+                "users.tickets": frozenset({OPERATOR}),
+                # A user's own: who they are, sessions and tokens, what happened to the account.
+                "users.account": frozenset({API_GATEWAY}),
+                "users.tokens": frozenset({API_GATEWAY}),
+                "users.audit": frozenset({API_GATEWAY}),
                 "users.read": frozenset({API_GATEWAY, OPERATOR}),
                 "users.find": frozenset({API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER, OPERATOR}),
             }

@@ -30,7 +30,8 @@ class Deletion:
 
 
 class DeletionsUnderWay(NamedTuple):
-    count: int
+    number: int
+    #: When it began.
     oldest: datetime | None
 
 

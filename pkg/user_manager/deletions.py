@@ -20,15 +20,47 @@ from pkg.user_manager.deletion_store import Deletion, DeletionStep, DeletionStor
 #: Longer than anything may run that a token opened the door to: a file that is imported (120 s), and before it the
 #: gateway's memory of tokens (5 s).
 SETTLE: Final = timedelta(seconds=150)
-#: A deletion that has erased nothing yet is undone when a service refuses for so long.
-GIVE_UP_AFTER: Final = timedelta(days=1)
 #: Deletions that are worked on at once.
 AT_ONCE: Final = 4
 FIRST_PAUSE: Final = timedelta(seconds=1)
 LONGEST_PAUSE: Final = timedelta(minutes=5)
+#: What has erased nothing yet is undone when a service refuses so often: for a day.
+MAX_CHECKS: Final = timedelta(days=1) // LONGEST_PAUSE
 
 #: Whose data nobody holds: ids begin at 1. Erasing it shows that a service is there and lets us.
 _NOBODY: Final = 0
+
+
+class AccountDeletions:
+    """What users ask for."""
+
+    def __init__(
+        self,
+        store: DeletionStore,
+        clock: Clock,
+        ids: IdGenerator,
+        *,
+        settle: timedelta = SETTLE,
+        grace: timedelta = timedelta(0),
+    ) -> None:
+        """``grace``: for so long users may change their minds."""
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._wait = max(settle, grace)
+        self._grace = grace
+
+    async def begin(self, user_id: int) -> bool:
+        """Closes the account. Whether there is such a user."""
+        now = self._clock.now()
+        event = _event(self._clock, self._ids, AuditEventType.DELETION_REQUESTED)
+        return await self._store.begin(user_id, now, now + self._wait, event)
+
+    async def cancel(self, user_id: int) -> bool:
+        """Opens the account again, if its user may still change their mind; whether it did."""
+        if not self._grace:
+            return False
+        return await self._store.undo(user_id, _event(self._clock, self._ids, AuditEventType.DELETION_UNDONE))
 
 
 class Outcome(StrEnum):
@@ -39,36 +71,17 @@ class Outcome(StrEnum):
     UNDONE = "undone"
 
 
-class AccountDeletions:
+class DeletionWorker:
+    """What becomes of it."""
+
     def __init__(
-        self,
-        store: DeletionStore,
-        holders: Mapping[DeletionStep, UserData],
-        clock: Clock,
-        ids: IdGenerator,
-        *,
-        settle: timedelta = SETTLE,
-        grace: timedelta = timedelta(0),
+        self, store: DeletionStore, holders: Mapping[DeletionStep, UserData], clock: Clock, ids: IdGenerator
     ) -> None:
-        """``holders``: whom each step asks. For ``grace`` the user may change their mind."""
+        """``holders``: whom each step asks."""
         self._store = store
         self._holders = holders
         self._clock = clock
         self._ids = ids
-        self._wait = max(settle, grace)
-        self._grace = grace
-
-    async def begin(self, user_id: int, client: str) -> bool:
-        """Closes the account. Whether there is such a user."""
-        now = self._clock.now()
-        event = self._event(AuditEventType.DELETION_REQUESTED, client)
-        return await self._store.begin(user_id, now, now + self._wait, event)
-
-    async def cancel(self, user_id: int) -> bool:
-        """Opens the account again within the time in which its user may change their mind; whether it did."""
-        if not self._grace:
-            return False
-        return await self._store.undo(user_id, self._event(AuditEventType.DELETION_UNDONE))
 
     async def work(self) -> list[Outcome]:
         """Goes on with what is due, as far as it goes.
@@ -79,7 +92,7 @@ class AccountDeletions:
         async with self._store.work_alone() as alone:
             due = await self._store.find_due(self._clock.now(), AT_ONCE) if alone else []
             outcomes = await asyncio.gather(*map(self._go_on, due), return_exceptions=True)
-        # Not before all of them have come as far as they can.
+        # Not before each has come as far as it can.
         return [_checked(outcome) for outcome in outcomes]
 
     async def _go_on(self, deletion: Deletion) -> Outcome:
@@ -108,21 +121,20 @@ class AccountDeletions:
             token = await holder.erase_user(deletion.user_id, token)
 
     async def _note_failure(self, deletion: Deletion, error: DelinkciousError) -> Outcome:
-        now = self._clock.now()
-        if deletion.step is DeletionStep.WAITING and now - deletion.started_at > self._wait + GIVE_UP_AFTER:
-            await self._store.undo(deletion.user_id, self._event(AuditEventType.DELETION_UNDONE))
+        if deletion.step is DeletionStep.WAITING and deletion.attempts >= MAX_CHECKS:
+            event = _event(self._clock, self._ids, AuditEventType.DELETION_UNDONE)
+            await self._store.undo(deletion.user_id, event)
             return Outcome.UNDONE
         pause = min(FIRST_PAUSE * 2 ** min(deletion.attempts, 16), LONGEST_PAUSE)
-        await self._store.put_off(deletion, now + pause, error.code)
+        await self._store.put_off(deletion, self._clock.now() + pause, error.code)
         return Outcome.FAILED
-
-    def _event(self, event_type: AuditEventType, client: str = "") -> AuditEvent:
-        return AuditEvent(
-            id=self._ids.new_id(), type=event_type, timestamp=self._clock.now(), detail="", client=client
-        )
 
 
 _STEPS: Final = tuple(DeletionStep)
+
+
+def _event(clock: Clock, ids: IdGenerator, event_type: AuditEventType) -> AuditEvent:
+    return AuditEvent(id=ids.new_id(), type=event_type, timestamp=clock.now(), detail="", client="")
 
 
 def _checked(outcome: Outcome | BaseException) -> Outcome:

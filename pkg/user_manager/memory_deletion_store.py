@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from pkg.object_model.types import AuditEvent
-from pkg.user_manager.deletion_store import Deletion, DeletionsUnderWay, DeletionStep, DeletionStore
+from pkg.user_manager.deletion_store import Deletion, DeletionStep, DeletionStore, DeletionsUnderWay
 from pkg.user_manager.memory_store import MemoryUserStore
 
 
@@ -33,7 +33,7 @@ class MemoryDeletionStore(DeletionStore):
         if deletion is None or deletion.step is not DeletionStep.WAITING:
             return False
         self._drop(user_id)
-        self._users.open(user_id, event)
+        self._users.reopen(user_id, event)
         return True
 
     async def move(self, deletion: Deletion, step: DeletionStep) -> Deletion | None:

@@ -9,9 +9,9 @@ import asyncpg
 
 from pkg.object_model.types import AuditEvent
 from pkg.runtime.postgres import database_errors, hold_alone
-from pkg.user_manager.deletion_store import Deletion, DeletionsUnderWay, DeletionStep, DeletionStore
+from pkg.user_manager.deletion_store import Deletion, DeletionStep, DeletionStore, DeletionsUnderWay
 from pkg.user_manager.names import hash_name
-from pkg.user_manager.sql_store import insert_event
+from pkg.user_manager.sql_store import insert_audit_event
 
 _CLOSE: Final = "UPDATE users SET state = 'deleting' WHERE id = $1 AND state = 'active' RETURNING true"
 _IS_THERE: Final = "SELECT true FROM users WHERE id = $1"
@@ -54,7 +54,7 @@ class SqlDeletionStore(DeletionStore):
                 await connection.execute(_END_TOKENS, user_id)
                 await connection.execute(_END_TICKETS, user_id)
                 await connection.execute(_BEGIN, user_id, now, due_at)
-                await insert_event(connection, user_id, event)
+                await insert_audit_event(connection, user_id, event)
                 return True
 
     async def undo(self, user_id: int, event: AuditEvent) -> bool:
@@ -64,7 +64,7 @@ class SqlDeletionStore(DeletionStore):
                 if not await connection.fetchval(_UNDO, user_id):
                     return False
                 await connection.execute(_OPEN, user_id)
-                await insert_event(connection, user_id, event)
+                await insert_audit_event(connection, user_id, event)
                 return True
 
     async def move(self, deletion: Deletion, step: DeletionStep) -> Deletion | None:

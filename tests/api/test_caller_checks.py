@@ -53,6 +53,7 @@ def path_of(endpoint: Endpoint[Any]) -> str:
         .replace("{username:path}", "alice")
         .replace("{viewer_id}", "1")
         .replace("{user_id}", "2")
+        .replace("{token_id}", "3")
     )
 
 
@@ -86,6 +87,8 @@ async def test_a_statement_that_does_not_hold(service: str, endpoint: Endpoint[A
     now = datetime.now(UTC)
     target = build(service)
     method, path = endpoint.method, path_of(endpoint)
+    caller = min(ALLOWED_CALLERS[service][endpoint.operation])
+
     caller = min(ALLOWED_CALLERS[service][endpoint.operation])
 
     async def refused(**options: Any) -> tuple[int, str]:

@@ -86,4 +86,5 @@ async def test_every_table_is_keyed_by_user(postgres: TestPostgres, database: Se
     assert first_columns.pop("outbox", "partition") == "partition"
     if database.name == "user_manager":
         assert first_columns.pop("users") == "id"
+        assert first_columns.pop("retired_names") == "name_hash"
     assert set(first_columns.values()) == {"user_id"}

@@ -42,7 +42,7 @@ class FakeUsers:
             raise self.fault
         if token not in self.names:
             raise Unauthenticated("no such token", code="invalid_token")
-        about = TokenInfo(name="", kind=TokenKind.SESSION, scopes=(), expires_at=self.clock.now() + self.lifetime)
+        about = TokenInfo(id=1, name="", kind=TokenKind.SESSION, scopes=(), expires_at=self.clock.now() + self.lifetime)
         return Identity(actor=Actor(1, self.names[token]), token=about)
 
 

@@ -36,7 +36,7 @@ async def test_log_in_be_known_and_log_out(house: UserHouse) -> None:
     identity = await house.service.ok("POST", "/authenticate", json={"Token": token})
     assert identity.keys() == {"user", "token", "err"}
     assert identity["user"] == session["user"]
-    assert identity["token"].keys() == {"Name", "Kind", "Scopes", "ExpiresAt"}
+    assert identity["token"].keys() == {"Id", "Name", "Kind", "Scopes", "ExpiresAt"}
     assert identity["token"]["Kind"] == "session"
     assert token not in str(identity)
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from pkg.object_model import wire
 from pkg.object_model.types import (
     Actor,
+    AuditEvent,
+    AuditPage,
     FollowCounts,
     Identity,
     ImportAction,
@@ -21,11 +23,15 @@ from pkg.object_model.types import (
     LinkPage,
     LinkStatus,
     NamePage,
+    NewApiToken,
+    Scope,
     Session,
     TagCount,
     TagPage,
+    Ticket,
     TokenInfo,
     TokenKind,
+    TokenRecord,
     User,
     Visibility,
 )
@@ -66,16 +72,35 @@ REPORTS = st.builds(
 )
 USERS = st.builds(User, id=IDS, name=TEXT, display_name=TEXT, email=TEXT, private=st.booleans(), created_at=TIMES)
 SESSIONS = st.builds(Session, token=TEXT, user=ACTORS, expires_at=TIMES)
+TICKETS = st.builds(Ticket, user=ACTORS, ticket=TEXT, expires_at=TIMES)
+SCOPES = st.lists(st.sampled_from(Scope), unique=True).map(tuple)
+#: Kind and scopes: a session has all.
+GRANTS = st.one_of(st.just((TokenKind.SESSION, tuple(Scope))), st.tuples(st.just(TokenKind.API_TOKEN), SCOPES))
 IDENTITIES = st.builds(
-    Identity,
-    actor=ACTORS,
-    token=st.builds(
-        TokenInfo,
-        name=TEXT,
-        kind=st.sampled_from(TokenKind),
-        scopes=st.lists(TEXT, max_size=3).map(tuple),
-        expires_at=TIMES,
+    lambda actor, token_id, name, grant, expires_at: Identity(
+        actor=actor,
+        token=TokenInfo(id=token_id, name=name, kind=grant[0], scopes=grant[1], expires_at=expires_at),
     ),
+    ACTORS,
+    IDS,
+    TEXT,
+    GRANTS,
+    TIMES,
+)
+RECORDS = st.builds(
+    lambda grant, **about: TokenRecord(kind=grant[0], scopes=grant[1], **about),
+    grant=GRANTS,
+    id=IDS,
+    name=TEXT,
+    client=TEXT,
+    created_at=TIMES,
+    expires_at=TIMES,
+    last_used_at=st.none() | TIMES,
+)
+AUDIT_PAGES = st.builds(
+    AuditPage,
+    st.lists(st.builds(AuditEvent, id=IDS, type=TEXT, timestamp=TIMES, detail=TEXT, client=TEXT), max_size=3),
+    TEXT,
 )
 NAMES = st.builds(NamePage, st.lists(TEXT, unique=True, max_size=4), TEXT)
 
@@ -98,6 +123,14 @@ FORMS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Callable[[A
     "actor": (ACTORS, wire.actor_to_wire, wire.actor_from_wire),
     "session": (SESSIONS, wire.session_to_wire, wire.session_from_wire),
     "identity": (IDENTITIES, wire.identity_to_wire, wire.identity_from_wire),
+    "ticket": (TICKETS, wire.ticket_to_wire, wire.ticket_from_wire),
+    "token": (st.builds(NewApiToken, TEXT, RECORDS), wire.new_api_token_to_wire, wire.new_api_token_from_wire),
+    "sessions": (
+        st.lists(RECORDS, max_size=3),
+        lambda records: wire.token_records_to_wire("sessions", records),
+        lambda sent: wire.token_records_from_wire("sessions", sent),
+    ),
+    "audit page": (AUDIT_PAGES, wire.audit_page_to_wire, wire.audit_page_from_wire),
     "followers": (
         NAMES,
         lambda page: wire.name_page_to_wire("followers", page),
@@ -132,6 +165,28 @@ LINK = Link(
     visibility=Visibility.FOLLOWERS,
     version=3,
 )
+
+
+RECORD = TokenRecord(
+    id=9,
+    kind=TokenKind.API_TOKEN,
+    name="n",
+    scopes=(Scope.LINKS_READ, Scope.NEWS),
+    client="c",
+    created_at=TIME,
+    expires_at=TIME,
+    last_used_at=None,
+)
+SENT_RECORD = {
+    "Id": "9",
+    "Kind": "api_token",
+    "Name": "n",
+    "Scopes": ["links:read", "news"],
+    "Client": "c",
+    "CreatedAt": "2026-01-02T03:04:05.000600Z",
+    "ExpiresAt": "2026-01-02T03:04:05.000600Z",
+    "LastUsedAt": None,
+}
 
 
 def sent(value: Any) -> Any:
@@ -210,17 +265,52 @@ def test_a_link_is_as_the_contract_has_it() -> None:
             wire.identity_to_wire(
                 Identity(
                     actor=Actor(7, "a"),
-                    token=TokenInfo(name="n", kind=TokenKind.SESSION, scopes=("all",), expires_at=TIME),
+                    token=TokenInfo(
+                        id=9, name="n", kind=TokenKind.API_TOKEN, scopes=(Scope.LINKS_READ,), expires_at=TIME
+                    ),
                 )
             ),
             {
                 "user": {"Id": "7", "Name": "a"},
                 "token": {
+                    "Id": "9",
                     "Name": "n",
-                    "Kind": "session",
-                    "Scopes": ["all"],
+                    "Kind": "api_token",
+                    "Scopes": ["links:read"],
                     "ExpiresAt": "2026-01-02T03:04:05.000600Z",
                 },
+                "err": "",
+            },
+        ),
+        (
+            wire.ticket_to_wire(Ticket(user=Actor(7, "a"), ticket="secret", expires_at=TIME)),
+            {
+                "ticket": "secret",
+                "user": {"Id": "7", "Name": "a"},
+                "ExpiresAt": "2026-01-02T03:04:05.000600Z",
+                "err": "",
+            },
+        ),
+        (
+            wire.new_api_token_to_wire(NewApiToken("secret", RECORD)),
+            {"token": "secret", "record": SENT_RECORD, "err": ""},
+        ),
+        (wire.token_records_to_wire("sessions", [RECORD]), {"sessions": [SENT_RECORD], "err": ""}),
+        (
+            wire.audit_page_to_wire(
+                AuditPage([AuditEvent(id=5, type="login", timestamp=TIME, detail="d", client="c")], "t")
+            ),
+            {
+                "events": [
+                    {
+                        "Id": "5",
+                        "Type": "login",
+                        "Timestamp": "2026-01-02T03:04:05.000600Z",
+                        "Detail": "d",
+                        "Client": "c",
+                    }
+                ],
+                "NextPageToken": "t",
                 "err": "",
             },
         ),
@@ -233,7 +323,21 @@ def test_a_link_is_as_the_contract_has_it() -> None:
             {"FollowerCount": 2, "FollowingCount": 1, "err": ""},
         ),
     ],
-    ids=["links", "count", "tags", "report", "user", "session", "identity", "names", "counts"],
+    ids=[
+        "links",
+        "count",
+        "tags",
+        "report",
+        "user",
+        "session",
+        "identity",
+        "ticket",
+        "token",
+        "sessions",
+        "audit",
+        "names",
+        "counts",
+    ],
 )
 def test_results_are_as_the_contract_has_them(value: Any, form: Any) -> None:
     assert sent(value) == form
@@ -245,3 +349,21 @@ def test_the_originals_map_of_names_had_no_token() -> None:
 
 def test_a_set_of_tags() -> None:
     assert wire.tag_set(("a", "b")) == {"a": True, "b": True}
+
+
+def test_a_user_service_of_the_version_before_has_neither_ids_nor_scopes() -> None:
+    token = {"Name": "", "Kind": "session", "Scopes": [], "ExpiresAt": "2026-01-02T03:04:05Z"}
+    identity = wire.identity_from_wire({"user": {"Id": "7", "Name": "a"}, "token": token, "err": ""})
+    assert (identity.token.id, identity.token.scopes) == (0, tuple(Scope))
+
+
+def test_a_scope_of_a_later_version_is_none_of_ours() -> None:
+    token = {
+        "Id": "9",
+        "Name": "n",
+        "Kind": "api_token",
+        "Scopes": ["all", "news"],
+        "ExpiresAt": "2026-01-02T03:04:05Z",
+    }
+    identity = wire.identity_from_wire({"user": {"Id": "7", "Name": "a"}, "token": token, "err": ""})
+    assert identity.token.scopes == (Scope.NEWS,)

@@ -2,73 +2,24 @@
 
 import asyncio
 import string
-from collections.abc import Collection
 from datetime import timedelta
 
 import pytest
 
 from pkg.object_model.errors import Conflict, DelinkciousError, InvalidArgument, NotFound, Unauthenticated
-from pkg.object_model.types import Actor, DirectoryEntry, Identity, RegisterRequest, Session, TokenKind, User
+from pkg.object_model.types import Actor, RegisterRequest, Scope, Session, TokenKind, User
 from pkg.user_manager.manager import (
     MAX_AUTH_TOKEN_CHARACTERS,
-    MAX_DISPLAY_NAME_CHARACTERS,
     MAX_SESSIONS,
     MAX_TICKETS,
     SESSION_LIFETIME,
     TICKET_LIFETIME,
-    UserManager,
 )
-from pkg.user_manager.memory_store import MemoryUserStore
-from pkg.user_manager.providers import IdentityProvider, LocalProvider, ProviderIdentity
-from pkg.user_manager.store import StoredToken
+from pkg.user_manager.profiles import MAX_DISPLAY_NAME_CHARACTERS
+from pkg.user_manager.providers import LocalProvider, ProviderIdentity
+from pkg.user_manager.store import SESSION_IDLE_LIFETIME
 from pkg.user_manager.tokens import hash_token
-from tests.fakes import FakeClock, SequentialIds
-
-
-class CountingStore(MemoryUserStore):
-    """``asked`` counts the look-ups of many and of tokens."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked = 0
-
-    async def find_users(self, keys: Collection[str]) -> dict[str, DirectoryEntry]:
-        self.asked += 1
-        return await super().find_users(keys)
-
-    async def find_names(self, user_ids: Collection[int]) -> dict[int, str]:
-        self.asked += 1
-        return await super().find_names(user_ids)
-
-    async def find_identity(self, token_hash: bytes, now: object) -> Identity | None:
-        self.asked += 1
-        return await super().find_identity(token_hash, now)  # type: ignore[arg-type]
-
-
-class House:
-    def __init__(self, provider: IdentityProvider | None = None) -> None:
-        self.clock = FakeClock()
-        self.store = CountingStore()
-        self.users = UserManager(self.store, self.clock, SequentialIds(), provider=provider)
-
-    async def register(self, name: str, **more: str) -> User:
-        return await self.users.register(None, RegisterRequest(name=name, **more))
-
-    async def log_in(self, user: User) -> Session:
-        return await self.users.login(user.name, await self.users.issue_ticket(user.id))
-
-    async def is_known(self, token: str) -> bool:
-        try:
-            await self.users.authenticate(token)
-        except Unauthenticated as error:
-            return error.code != "invalid_token"
-        return True
-
-
-@pytest.fixture
-def house() -> House:
-    return House()
-
+from tests.unit.user_manager.house import House
 
 # --- registering ----------------------------------------------------------------------------------------------------
 
@@ -172,32 +123,33 @@ async def refuse(house: House, code: str, *, name: str, email: str = "", display
 
 async def test_a_ticket_opens_one_session(house: House) -> None:
     alice = await house.register("Alice")
-    ticket = await house.users.issue_ticket(alice.id)
+    ticket = await house.ticket("alice")
     session = await house.users.login("alice", ticket)
     assert session.user == Actor(alice.id, "Alice")
     assert session.expires_at == house.clock.time + SESSION_LIFETIME
     identity = await house.users.authenticate(session.token)
     assert identity.actor == session.user
     assert (identity.token.kind, identity.token.expires_at) == (TokenKind.SESSION, session.expires_at)
+    assert identity.token.scopes == tuple(Scope)
     await fail_to_log_in(house, "alice", ticket)
 
 
 async def test_a_ticket_used_twice_at_once_opens_one_session(house: House) -> None:
-    alice = await house.register("alice")
-    ticket = await house.users.issue_ticket(alice.id)
+    await house.register("alice")
+    ticket = await house.ticket("alice")
     results = await asyncio.gather(*(house.users.login("alice", ticket) for _ in range(5)), return_exceptions=True)
     assert [type(result) for result in results].count(Session) == 1
     assert {result.code for result in results if isinstance(result, DelinkciousError)} == {"invalid_ticket"}
 
 
 async def test_a_ticket_is_of_one_user_and_for_a_short_time(house: House) -> None:
-    alice = await house.register("alice")
+    await house.register("alice")
     await house.register("bob")
-    ticket = await house.users.issue_ticket(alice.id)
+    ticket = await house.ticket("alice")
     await fail_to_log_in(house, "bob", ticket)
     house.clock.advance(TICKET_LIFETIME.total_seconds() - 1)
     await house.users.login("alice", ticket)
-    late = await house.users.issue_ticket(alice.id)
+    late = await house.ticket("alice")
     house.clock.advance(TICKET_LIFETIME.total_seconds())
     await fail_to_log_in(house, "alice", late)
 
@@ -205,7 +157,7 @@ async def test_a_ticket_is_of_one_user_and_for_a_short_time(house: House) -> Non
 async def test_a_wrong_ticket_says_nothing_of_the_user(house: House) -> None:
     alice = await house.register("alice")
     session = await house.log_in(alice)
-    ticket = await house.users.issue_ticket(alice.id)
+    ticket = await house.ticket("alice")
     answers = set()
     for name in ("alice", "nobody", "", "a b", "\ud800", "a" * 100_000):
         for token in (
@@ -225,19 +177,20 @@ async def test_a_wrong_ticket_says_nothing_of_the_user(house: House) -> None:
 
 
 async def test_tickets_are_few(house: House) -> None:
-    alice = await house.register("alice")
+    await house.register("alice")
     tickets = []
     for _ in range(MAX_TICKETS + 1):
-        tickets.append(await house.users.issue_ticket(alice.id))
+        tickets.append(await house.ticket("alice"))
         house.clock.advance(1)
     await fail_to_log_in(house, "alice", tickets[0])
     await house.users.login("alice", tickets[1])
 
 
 async def test_nobody_gets_no_ticket(house: House) -> None:
-    with pytest.raises(NotFound) as missing:
-        await house.users.issue_ticket(404)
-    assert missing.value.code == "user_not_found"
+    for name in ("nobody", "", "a b", "\ud800"):
+        with pytest.raises(NotFound) as missing:
+            await house.users.issue_ticket(name)
+        assert missing.value.code == "user_not_found"
 
 
 async def test_without_a_provider_nobodys_word_is_taken(house: House) -> None:
@@ -256,7 +209,7 @@ async def test_the_local_provider_takes_the_word_of_local_users_alone() -> None:
     await fail_to_log_in(house, "octocat", "any")
     await fail_to_log_in(house, "nobody", "any")
     await fail_to_log_in(house, "alice", "x" * (MAX_AUTH_TOKEN_CHARACTERS + 1))
-    assert (await house.users.login("octocat", await house.users.issue_ticket(99))).user == octocat.ref
+    assert (await house.users.login("octocat", await house.ticket("octocat"))).user == octocat.ref
 
 
 async def fail_to_log_in(house: House, name: str, token: str) -> tuple[str, str]:
@@ -298,9 +251,24 @@ async def test_a_session_is_long_and_random(house: House) -> None:
 async def test_a_session_expires(house: House) -> None:
     """The original's never did."""
     session = await house.log_in(await house.register("alice"))
+    while house.clock.time + timedelta(days=1) < session.expires_at:
+        house.clock.advance(24 * 3600)
+        assert await house.is_known(session.token)
+        await house.users.record_uses()
     house.clock.time = session.expires_at - timedelta(microseconds=1)
     assert await house.is_known(session.token)
     house.clock.time = session.expires_at
+    assert not await house.is_known(session.token)
+
+
+async def test_a_session_that_nobody_uses_ends(house: House) -> None:
+    session = await house.log_in(await house.register("alice"))
+    house.clock.time += SESSION_IDLE_LIFETIME - timedelta(microseconds=1)
+    assert await house.is_known(session.token)
+    await house.users.record_uses()
+    house.clock.time += SESSION_IDLE_LIFETIME - timedelta(microseconds=1)
+    assert await house.is_known(session.token), "it was used in between"
+    house.clock.time += timedelta(microseconds=1)
     assert not await house.is_known(session.token)
 
 
@@ -334,25 +302,6 @@ async def test_nobody_ends_anothers_session(house: House) -> None:
     assert await house.is_known(session.token)
 
 
-async def test_an_api_token_is_known_and_is_no_session(house: House) -> None:
-    alice = await house.register("alice")
-    token = "dlt_" + "a" * 43
-    stored = StoredToken(
-        id=1,
-        token_hash=hash_token(token),
-        kind=TokenKind.API_TOKEN,
-        name="laptop",
-        scopes=("links:read",),
-        created_at=house.clock.time,
-        expires_at=house.clock.time + timedelta(days=1),
-    )
-    await house.store.add_token(alice.id, stored, house.clock.time, at_most=10)
-    identity = await house.users.authenticate(token)
-    assert (identity.actor, identity.token.name, identity.token.scopes) == (alice.ref, "laptop", ("links:read",))
-    await house.users.logout("alice", token)
-    assert await house.is_known(token)
-
-
 @pytest.mark.parametrize(
     "token",
     ["", "x", "dls_", "dls_" + "a" * 42, "dls_" + "a" * 44, "dls_" + "é" * 43, "dlx_" + "a" * 43, "\ud800" * 47,
@@ -366,8 +315,8 @@ async def test_what_is_no_token_costs_no_look(house: House, token: str) -> None:
 
 
 async def test_a_ticket_is_no_token(house: House) -> None:
-    alice = await house.register("alice")
-    assert not await house.is_known(await house.users.issue_ticket(alice.id))
+    await house.register("alice")
+    assert not await house.is_known(await house.ticket("alice"))
 
 
 # --- looking up -----------------------------------------------------------------------------------------------------
