@@ -19,7 +19,7 @@ TEST_PROCESSES ?= 2
 PLACES := pkg svc fun cmd tests
 # Each deployable's own requirements; dev has everything.
 LOCKED := link-service user-service social-graph-service api-gateway-service news-service link-checker-service \
-	link-check-function migration local-stack
+	link-check-function operations local-stack
 # Versions stay as they are, unless: make lock LOCK_ARGS=--upgrade
 LOCK_ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-strip-extras \

@@ -9,8 +9,9 @@ from starlette.applications import Starlette
 from pkg.object_model.clock import Clock, SystemClock
 from pkg.object_model.types import MAX_BODY_BYTES, Actor
 from pkg.runtime.access import ALLOWED_CALLERS
-from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials, EdgeSecret
+from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials
 from pkg.runtime.http_service import HttpService, build_http_service
+from pkg.runtime.mutual_auth import EdgeSecret
 from pkg.runtime.settings import Mode, ServiceSettings
 from tests.asgi_client import AsgiClient, AsgiResponse
 

@@ -16,11 +16,11 @@ from pkg.object_model.errors import DelinkciousError, Internal, InvalidArgument,
 from pkg.object_model.types import CheckLinkRequest
 from pkg.object_model.wire import verdict_to_wire
 from pkg.runtime.arguments import read_object
-from pkg.runtime.caller_auth import CallerAuth
 from pkg.runtime.context import RequestContext, current_context, use_context
 from pkg.runtime.errors import error_body, status_of
 from pkg.runtime.json import decode, encode
 from pkg.runtime.logs import configure_logs, describe_exception, get_logger
+from pkg.runtime.peers import check_callers
 from pkg.runtime.settings import read_settings
 from pkg.runtime.tracing import child_traceparent
 
@@ -44,10 +44,8 @@ def init_context(context: Any) -> None:  # noqa: ANN401  # Nuclio's, which is no
 
 def prepare(context: Any, settings: LinkCheckFunctionSettings) -> None:  # noqa: ANN401  # as above
     """What the worker keeps between requests."""
-    accepts = settings.load_mutual_auth().accepts
-    context.user_data.caller_auth = CallerAuth(
-        settings.service_name, accepts, SystemClock(), enabled=settings.mutual_auth
-    )
+    mutual_auth = context.user_data.mutual_auth = settings.load_mutual_auth()
+    context.user_data.caller_auth = check_callers(settings, mutual_auth, SystemClock())
     context.user_data.checker = LinkChecker(
         allowed=settings.allowed, confined=settings.confined, contact=settings.contact
     )
@@ -70,6 +68,8 @@ async def handler(context: Any, event: Any) -> Any:  # noqa: ANN401  # as above
 
 
 async def _check(user_data: Any, headers: Mapping[str, str], body: object) -> bytes:  # noqa: ANN401  # as above
+    # Nobody looks between two requests.
+    user_data.mutual_auth.look()
     user_data.caller_auth.authorize(headers, OPERATION)
     request = read_object(CheckLinkRequest, _read_body(body))
     for name, value in (("Username", request.username), ("Url", request.url)):

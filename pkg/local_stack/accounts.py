@@ -8,9 +8,10 @@ from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import Conflict, DelinkciousError
 from pkg.object_model.types import RegisterRequest
 from pkg.runtime.access import OPERATOR, USER_MANAGER
-from pkg.runtime.caller_auth import EdgeCredentials, load_mutual_auth
+from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_session import HttpSession
+from pkg.runtime.mutual_auth import load_mutual_auth
 from pkg.runtime.start_error import StartError
 
 #: Local mode takes any from a registered user.

@@ -10,5 +10,5 @@ def write_mutual_auth(folder: Path, store: SecretStore) -> dict[str, Path]:
     """Writes one file for each party; gives them by name."""
     files = {party: folder / party / "mutual-auth.yaml" for party in parties()}
     for party, file in files.items():
-        write_private(file, render_mutual_auth(party, store.get))
+        write_private(file, render_mutual_auth(party, store.values))
     return files

@@ -1,8 +1,9 @@
 """Random secrets, made at first need and kept in files that their owner alone reads."""
 
 import os
-import secrets
 from pathlib import Path
+
+from pkg.runtime.mutual_auth import new_secret
 
 
 def write_private(path: Path, content: str) -> None:
@@ -26,8 +27,13 @@ class SecretStore:
         """The file of a secret, made if it was not there."""
         path = self._folder / name
         if not path.exists():
-            write_private(path, secrets.token_urlsafe(32))
+            write_private(path, new_secret())
         return path
 
     def get(self, name: str) -> str:
-        return self.path(name).read_text(encoding="utf-8").strip()
+        """The value to come with, made if it was not there."""
+        return self.values(name)[0]
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Likewise, and the other one that holds as well while it is rotated."""
+        return tuple(self.path(name).read_text(encoding="utf-8").split())

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import yaml
 
 from pkg.runtime.access import ALLOWED_CALLERS
+from pkg.runtime.mutual_auth import render_edge
 
 
 def edges() -> list[tuple[str, str]]:
@@ -24,18 +25,19 @@ def parties() -> list[str]:
     return sorted({party for edge in edges() for party in edge})
 
 
-def render_mutual_auth(party: str, secret_of: Callable[[str], str]) -> str:
+def render_mutual_auth(party: str, values_of: Callable[[str], tuple[str, ...]]) -> str:
     """The file's content, with the secrets of the party's own edges alone.
 
-    ``secret_of`` knows ``<caller>.<callee>.token`` and ``<caller>.<callee>.statement-key``.
+    ``values_of`` knows ``<caller>.<callee>.token`` and ``<caller>.<callee>.statement-key``: the value of each, or two
+    while it is rotated.
     """
     content = {
-        "accepts": {caller: _edge(secret_of, caller, callee) for caller, callee in edges() if callee == party},
-        "presents": {callee: _edge(secret_of, caller, callee) for caller, callee in edges() if caller == party},
+        "accepts": {caller: _edge(values_of, caller, callee) for caller, callee in edges() if callee == party},
+        "presents": {callee: _edge(values_of, caller, callee) for caller, callee in edges() if caller == party},
     }
     return str(yaml.safe_dump(content, sort_keys=True))
 
 
-def _edge(secret_of: Callable[[str], str], caller: str, callee: str) -> dict[str, str]:
+def _edge(values_of: Callable[[str], tuple[str, ...]], caller: str, callee: str) -> dict[str, str | list[str]]:
     edge = f"{caller}.{callee}"
-    return {"token": secret_of(f"{edge}.token"), "statement_key": secret_of(f"{edge}.statement-key")}
+    return render_edge(values_of(f"{edge}.token"), values_of(f"{edge}.statement-key"))

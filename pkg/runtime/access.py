@@ -41,7 +41,7 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
                 "users.tokens": frozenset({API_GATEWAY}),
                 "users.audit": frozenset({API_GATEWAY}),
                 "users.read": frozenset({API_GATEWAY, OPERATOR}),
-                "users.find": frozenset({API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER, OPERATOR}),
+                "users.find": frozenset({API_GATEWAY, LINK_MANAGER, SOCIAL_GRAPH_MANAGER, OPERATOR}),
             }
         ),
         SOCIAL_GRAPH_MANAGER: MappingProxyType(

@@ -1,6 +1,7 @@
 """Which service is calling, and for which end user.
 
-Every internal call carries two things, under secrets that belong to one edge (caller -> callee) alone:
+Every internal call carries two things, under secrets that belong to one edge (caller -> callee) alone (see
+``mutual_auth``) and may change at any time:
 
 - ``Delinkcious-Caller-Token``: says who calls; looked up by digest, so that time tells nothing about it.
 - ``Delinkcious-User-Statement``, where there is an end user: base64url(payload) "." base64url(HMAC-SHA256 of
@@ -17,14 +18,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from pkg.object_model.clock import Clock
 from pkg.object_model.errors import DelinkciousError, InvalidArgument, PermissionDenied, Unauthenticated
@@ -33,7 +31,7 @@ from pkg.runtime.access import ALLOWED_CALLERS
 from pkg.runtime.json import decode, encode
 from pkg.runtime.logs import get_logger
 from pkg.runtime.metrics import CALLER_REFUSALS, prepare_outcomes
-from pkg.runtime.start_error import StartError
+from pkg.runtime.mutual_auth import MAX_SECRET_LENGTH, EdgeSecret
 
 CALLER_TOKEN_HEADER: Final = "Delinkcious-Caller-Token"  # noqa: S105  # a header's name
 USER_STATEMENT_HEADER: Final = "Delinkcious-User-Statement"
@@ -47,12 +45,10 @@ USER_STATEMENT_INVALID: Final = "user_statement_invalid"
 CALLER_REFUSAL_CODES: Final = frozenset({CALLER_UNKNOWN, CALLER_NOT_ALLOWED, USER_STATEMENT_INVALID})
 
 STATEMENT_LIFETIME: Final = 60  # seconds
-MIN_SECRET_LENGTH: Final = 32
 #: A statement is signed anew when this many seconds old, long before it ends.
 _RESIGN_AFTER: Final = 20
 #: Clocks of two machines may differ by this many seconds.
 _CLOCK_SKEW: Final = 5
-_MAX_TOKEN_LENGTH: Final = 512
 _MAX_STATEMENT_LENGTH: Final = 2_048
 _MAX_NAME_LENGTH: Final = 255
 _CACHED_STATEMENTS: Final = 4_096
@@ -62,112 +58,9 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeSecret:
-    """What caller and callee of one edge share."""
-
-    token: str = field(repr=False)
-    statement_key: str = field(repr=False)
-
-
-#: Of an edge on which nothing is presented: mutual authentication is off.
-NO_SECRET: Final = EdgeSecret("", "")
-
-
-@dataclass(frozen=True, slots=True)
-class MutualAuth:
-    """One service's side of its edges."""
-
-    #: By caller: whom this service lets in.
-    accepts: Mapping[str, EdgeSecret]
-    #: By callee: as whom this service goes out.
-    presents: Mapping[str, EdgeSecret]
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     caller: str
     actor: Actor | None
-
-
-def load_mutual_auth(path: str | Path) -> MutualAuth:
-    """Reads one service's ``mutual-auth.yaml``.
-
-    ::
-
-        accepts: {<caller>: {token: ..., statement_key: ...}}
-        presents: {<callee>: {token: ..., statement_key: ...}}
-
-    Raises:
-        StartError: it is missing, unreadable or empty; a secret is missing, short, well known or used twice.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        mode = path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise StartError(
-            f"cannot read the mutual authentication file {path}: {reason}; mount it there, or name "
-            "another place in DELINKCIOUS_MUTUAL_AUTH_FILE"
-        ) from None
-    try:
-        content: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise StartError(f"{path}: is not valid YAML{where}") from None
-    if not isinstance(content, dict) or not content:
-        raise StartError(f"{path}: is empty; it must hold accepts and presents")
-    unknown = sorted(str(key) for key in content.keys() - {"accepts", "presents"})
-    if unknown:
-        raise StartError(f"{path}: has {', '.join(unknown)}, which nothing reads; only accepts and presents are known")
-    accepts = _read_edges(path, "accepts", content.get("accepts"))
-    presents = _read_edges(path, "presents", content.get("presents"))
-    secrets = [
-        secret for edge in (*accepts.values(), *presents.values()) for secret in (edge.token, edge.statement_key)
-    ]
-    if len(set(secrets)) != len(secrets):
-        raise StartError(f"{path}: a secret is used twice; every edge needs a token and a statement_key of its own")
-    if mode & 0o007:
-        _log.warning("the mutual authentication file is open to every user of the machine", mode=oct(mode & 0o777))
-    return MutualAuth(accepts, presents)
-
-
-def _read_edges(path: Path, section: str, content: object) -> dict[str, EdgeSecret]:
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise StartError(f"{path}: {section} must map names of services to their secrets")
-    edges: dict[str, EdgeSecret] = {}
-    for peer, secrets in content.items():
-        place = f"{path}: {section}.{peer}"
-        if not isinstance(peer, str) or not isinstance(secrets, dict):
-            raise StartError(f"{place} must hold token and statement_key")
-        edges[peer] = EdgeSecret(
-            token=_read_secret(place, "token", secrets),
-            statement_key=_read_secret(place, "statement_key", secrets),
-        )
-    return edges
-
-
-def _read_secret(place: str, name: str, secrets: Mapping[str, object]) -> str:
-    value = secrets.get(name)
-    if value is None or value == "":
-        raise StartError(f"{place}.{name} is missing; make a random one of at least {MIN_SECRET_LENGTH} characters")
-    if (
-        not isinstance(value, str)
-        or not MIN_SECRET_LENGTH <= len(value) <= _MAX_TOKEN_LENGTH
-        # "aaaa..." and "123123...": long enough, and known to everybody all the same.
-        or len(set(value)) < 8
-        or not value.isascii()
-        or not value.isprintable()
-        or " " in value
-    ):
-        raise StartError(
-            f"{place}.{name} is not a secret; make a random one of at least {MIN_SECRET_LENGTH} "
-            "printable ASCII characters"
-        )
-    return value
 
 
 class EdgeCredentials:
@@ -177,10 +70,15 @@ class EdgeCredentials:
         self.caller = caller
         self.callee = callee
         self._clock = clock
-        self._token_headers = {CALLER_TOKEN_HEADER: secret.token} if secret.token else {}
-        self._key = secret.statement_key.encode()
         #: Actor -> (when signed, statement); signing costs more than looking up.
         self._signed: OrderedDict[Actor, tuple[float, str]] = OrderedDict()
+        self.present(secret)
+
+    def present(self, secret: EdgeSecret) -> None:
+        """From now on this one."""
+        self._token_headers = {CALLER_TOKEN_HEADER: secret.token} if secret.token else {}
+        self._key = secret.statement_key.encode()
+        self._signed.clear()
 
     def headers(self, actor: Actor | None) -> dict[str, str]:
         headers = self._token_headers.copy()
@@ -225,11 +123,19 @@ class CallerAuth:
         self._enabled = enabled
         self._clock = clock
         self._allowed = ALLOWED_CALLERS.get(service_name, {})
-        self._callers = {_digest(secret.token): caller for caller, secret in accepts.items()}
-        self._keys = {caller: secret.statement_key.encode() for caller, secret in accepts.items()}
         #: (Caller, statement) -> (actor, valid from, valid until), of those that verified.
         self._verified: OrderedDict[tuple[str, str], tuple[Actor, float, float]] = OrderedDict()
+        self.accept(accepts)
         prepare_outcomes(service_name, self._allowed, sorted(CALLER_REFUSAL_CODES))
+
+    def accept(self, accepts: Mapping[str, EdgeSecret]) -> None:
+        """From now on these, and nobody else."""
+        self._callers = {_digest(token): caller for caller, secret in accepts.items() for token in secret.tokens}
+        self._keys: dict[str, Sequence[bytes]] = {
+            caller: [key.encode() for key in secret.statement_keys] for caller, secret in accepts.items()
+        }
+        # What a key signed that is gone does not hold any more.
+        self._verified.clear()
 
     def authorize(self, headers: Mapping[str, str], operation: str) -> Call:
         """
@@ -256,7 +162,7 @@ class CallerAuth:
     def _identify(self, token: str | None, operation: str) -> str:
         # Digests are compared: how long that takes says nothing of how much of a token was right.
         known = None
-        if token and len(token) <= _MAX_TOKEN_LENGTH and token.isascii():
+        if token and len(token) <= MAX_SECRET_LENGTH and token.isascii():
             known = self._callers.get(_digest(token))
         if known is not None:
             return known
@@ -273,7 +179,7 @@ class CallerAuth:
         now = self._clock.now().timestamp()
         verified = self._verified.get((caller, statement))
         if verified is None:
-            keys: Iterable[bytes] = (self._keys[caller],) if caller in self._keys else self._keys.values()
+            keys = self._keys.get(caller) or itertools.chain.from_iterable(self._keys.values())
             try:
                 verified = _open_statement(statement, keys, self._service)
             except _BadStatement as bad:
@@ -333,11 +239,6 @@ def _open_statement(statement: str, keys: Iterable[bytes], audience: str) -> tup
     if not subject.isascii() or not subject.isdigit() or len(subject) > 19 or int(subject) not in _USER_IDS:
         raise _BadStatement("it does not say who the user is")
     return Actor(int(subject), name), issued, expires
-
-
-def new_secret() -> str:
-    """A token or key as ``mutual-auth.yaml`` wants them: 256 random bits."""
-    return _base64url(os.urandom(32)).decode()
 
 
 def _digest(token: str) -> bytes:

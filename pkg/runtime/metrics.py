@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -34,6 +34,14 @@ SHED: Final = Counter(
 )
 CALLER_REFUSALS: Final = Counter(
     "delinkcious_caller_refusals_total", "Internal calls refused.", ("service", "operation", "reason")
+)
+SECRET_FILE_MODIFIED: Final = Gauge(
+    "delinkcious_secret_file_modified_timestamp_seconds",
+    "When the version of a secret's file that is in use was written.",
+    ("file",),
+)
+SECRET_FILE_FAULTS: Final = Counter(
+    "delinkcious_secret_file_faults_total", "New versions of a secret's file that could not be used.", ("file",)
 )
 OUTGOING: Final = Counter(
     "delinkcious_outgoing_calls_total", "Calls of other services, by how they ended.", ("callee", "outcome")

@@ -4,10 +4,11 @@ A history is a package with a ``versions`` folder. What Alembic needs around it 
 here once.
 """
 
+import ast
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pkg.object_model.errors import Unavailable
 from pkg.runtime.postgres import PostgresAddress, database_errors
@@ -40,7 +41,7 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
         port=address.port,
         database=address.database,
     )
-    config, script = _history(package)
+    config, script = _open_history(package)
     engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -54,12 +55,8 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
             environment.run_migrations()
 
 
-@cache
 def head_revision(package: str) -> str:
-    head = _history(package)[1].get_current_head()
-    if head is None:
-        raise LookupError(f"{package} has no migrations")
-    return head
+    return _lineage(package)[-1]
 
 
 async def check_schema(pool: "asyncpg.Pool", package: str) -> None:
@@ -77,7 +74,7 @@ async def check_schema(pool: "asyncpg.Pool", package: str) -> None:
             current = await pool.fetchval("SELECT version_num FROM alembic_version")
         except asyncpg.UndefinedTableError:
             current = None
-    if current is None or current in _older_revisions(package):
+    if current is None or current in _lineage(package)[:-1]:
         raise Unavailable(
             f"the schema is at {current or 'nothing'}, the code needs {head_revision(package)}; run cmd/migrate.py",
             code="schema_behind",
@@ -85,14 +82,37 @@ async def check_schema(pool: "asyncpg.Pool", package: str) -> None:
 
 
 @cache
-def _older_revisions(package: str) -> frozenset[str]:
-    _, script = _history(package)
-    head = head_revision(package)
-    return frozenset(found.revision for found in script.walk_revisions() if found.revision != head)
+def _lineage(package: str) -> tuple[str, ...]:
+    """The history's revisions, oldest first. Read, not loaded: that would take Alembic, which no service has.
+
+    Raises:
+        LookupError: there is none, or they are not one line.
+    """
+    scripts = [script for script in (files(package) / "versions").iterdir() if script.name[:1].isdigit()]
+    children = {}
+    for script in scripts:
+        names = _constants(script.read_text(encoding="utf-8"))
+        children[names["down_revision"]] = names["revision"]
+    lineage: list[str] = []
+    last = None
+    while last in children:
+        last = children.pop(last)
+        lineage.append(last)
+    if not lineage or len(lineage) < len(scripts):
+        raise LookupError(f"the migrations of {package} are not one line from the first to the newest")
+    return tuple(lineage)
 
 
-@cache
-def _history(package: str) -> "tuple[Config, ScriptDirectory]":
+def _constants(source: str) -> dict[str, Any]:
+    constants = {}
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(name)], value=ast.Constant(value)):
+                constants[name] = value
+    return constants
+
+
+def _open_history(package: str) -> "tuple[Config, ScriptDirectory]":
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 

@@ -24,6 +24,7 @@ from pkg.runtime.http_service import HttpService
 from pkg.runtime.logs import configure_logs, describe_exception, get_logger
 from pkg.runtime.settings import ServiceSettings, load_settings
 from pkg.runtime.start_error import StartError, tell
+from pkg.runtime.watched_file import watch_files
 
 #: Longer than any client of ours keeps an idle connection: the side that sends must give up first, or it
 #: sends into a connection that is just being closed.
@@ -102,6 +103,7 @@ async def _serve_until_stopped(
     gc.freeze()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     sweeping = asyncio.create_task(sweep_for_ever(server.server_state.connections))
+    watching = asyncio.create_task(watch_files(settings.watched_files))
     asked = asyncio.create_task(stop.asked.wait())
     try:
         await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +113,7 @@ async def _serve_until_stopped(
         await serving
         await _finish_cancelled(server)
     finally:
-        for task in (serving, sweeping, asked):
+        for task in (serving, sweeping, watching, asked):
             task.cancel()
 
 

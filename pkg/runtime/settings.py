@@ -17,6 +17,8 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    InstanceOf,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -25,15 +27,13 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
-from pkg.runtime.caller_auth import MutualAuth, load_mutual_auth
+from pkg.runtime.mutual_auth import MutualAuth, load_mutual_auth
+from pkg.runtime.secret import Secret
 from pkg.runtime.start_error import StartError, tell
+from pkg.runtime.watched_file import WatchedFile
 
 _LOOPBACK: Final = "127.0.0.1"
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # in a pod, whose address nobody knows beforehand
-_MIN_PASSWORD_LENGTH: Final = 12
-_WELL_KNOWN_PASSWORDS: Final = frozenset(
-    ["123", "postgres", "password", "secret", "changeme", "change-me", "delinkcious", "admin", "default", "test"]
-)
 
 
 class Mode(StrEnum):
@@ -49,30 +49,20 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-def _read_secret_file(value: object, info: ValidationInfo) -> object:
+def _open_secret_file(value: object, info: ValidationInfo) -> object:
     if isinstance(value, SecretStr):
+        return Secret.of(value.get_secret_value())
+    if isinstance(value, Secret):
         return value
-    path = Path(str(value))
+    relaxed = info.data.get("mode") == Mode.LOCAL
     try:
-        content = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"cannot read the secret file {path}: {error.strerror}; mount the secret there") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"the secret file {path} is not text") from None
-    if not content:
-        raise ValueError(f"the secret file {path} is empty; write the secret into it")
-    if info.data.get("mode") != Mode.LOCAL and (
-        len(content) < _MIN_PASSWORD_LENGTH or content.lower().strip("0123456789") in _WELL_KNOWN_PASSWORDS
-    ):
-        raise ValueError(
-            f"the secret in {path} is a default or too short (at least {_MIN_PASSWORD_LENGTH} characters); "
-            "make a random one"
-        )
-    return SecretStr(content)
+        return Secret.in_file(Path(str(value)), relaxed=relaxed)
+    except StartError as error:
+        raise ValueError(str(error)) from None
 
 
 #: A secret whose variable names a file. A SecretStr given to the constructor is taken as the secret itself.
-SecretFile = Annotated[SecretStr, BeforeValidator(_read_secret_file)]
+SecretFile = Annotated[InstanceOf[Secret], BeforeValidator(_open_secret_file)]
 
 
 def _without_blank(value: object) -> object:
@@ -140,6 +130,9 @@ class ServiceSettings(BaseSettings):
     shutdown_grace: Seconds = Field(default=20.0, validation_alias="SHUTDOWN_GRACE")
     commit: str = Field(default="unknown", max_length=64, validation_alias="DELINKCIOUS_COMMIT")
 
+    #: Read once, however many ask for it.
+    _mutual_auth: WatchedFile[MutualAuth] | None = PrivateAttr(None)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -160,15 +153,28 @@ class ServiceSettings(BaseSettings):
         """The port of HTTP. A service that speaks something else on ``port`` has another for its probes."""
         return self.port
 
-    def load_mutual_auth(self) -> MutualAuth:
-        """The service's edges. With mutual authentication off the file may be missing; then there are none.
+    def load_mutual_auth(self) -> WatchedFile[MutualAuth]:
+        """The service's edges, which change with their file. With mutual authentication off it may be missing; then
+        there are none.
 
         Raises:
             StartError: the file is missing or wrong.
         """
-        if not self.mutual_auth and not self.mutual_auth_file.exists():
+        if self._mutual_auth is None:
+            self._mutual_auth = WatchedFile(self.mutual_auth_file, self._read_mutual_auth)
+        return self._mutual_auth
+
+    @property
+    def watched_files(self) -> list[WatchedFile[Any]]:
+        """All that is read again when it changes."""
+        secrets = (getattr(self, name) for name in type(self).model_fields)
+        files = [secret.file for secret in secrets if isinstance(secret, Secret) and secret.file is not None]
+        return [self.load_mutual_auth(), *files]
+
+    def _read_mutual_auth(self, path: Path) -> MutualAuth:
+        if not self.mutual_auth and not path.exists():
             return MutualAuth({}, {})
-        return load_mutual_auth(self.mutual_auth_file)
+        return load_mutual_auth(path)
 
     @model_validator(mode="after")
     def _keep_local_mode_local(self) -> Self:

@@ -15,11 +15,10 @@ from pkg.link_manager.sql_store import SqlLinkStore
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.runtime.access import SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.background import run_in_background
-from pkg.runtime.caller_auth import CallerAuth
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.migrations import check_schema
-from pkg.runtime.peers import connect_peer
+from pkg.runtime.peers import check_callers, connect_peer
 from pkg.runtime.postgres import open_pool
 from svc.link_service.events import hear_verdicts, sweep_for_ever
 from svc.link_service.routes import body_limit, build_app
@@ -47,7 +46,7 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
             TimeOrderedIds(clock),
             max_links_per_user=settings.max_links_per_user,
         )
-        caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
+        caller_auth = check_callers(settings, mutual_auth, clock)
         jobs = [relay.run()]
         if settings.consume:
             # A version that nobody has promoted yet works on nothing by itself.

@@ -16,12 +16,11 @@ from pkg.news_manager.redis_store import RedisNewsStore
 from pkg.object_model.clock import SystemClock
 from pkg.runtime.access import LINK_MANAGER, SOCIAL_GRAPH_MANAGER
 from pkg.runtime.background import run_in_background
-from pkg.runtime.caller_auth import CallerAuth
 from pkg.runtime.grpc_service import GrpcService, serve_grpc
 from pkg.runtime.health import Check, once
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.http_session import HttpSession
-from pkg.runtime.peers import connect_peer
+from pkg.runtime.peers import check_callers, connect_peer
 from pkg.runtime.redis import connect_redis
 from svc.news_service.events import write_feeds
 from svc.news_service.grpc_methods import SERVICES, register
@@ -51,7 +50,7 @@ async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService
                 readiness["events"] = once(bus.check)
                 await stack.enter_async_context(run_in_background(consumer.run()))
             manager = NewsManager(store)
-            caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
+            caller_auth = check_callers(settings, mutual_auth, clock)
             http = build_http_service(
                 settings, build_app(manager, caller_auth, docs=settings.is_local), readiness=readiness
             )

@@ -10,11 +10,10 @@ from pkg.events.relay import Relay
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.runtime.access import USER_MANAGER
 from pkg.runtime.background import run_in_background
-from pkg.runtime.caller_auth import CallerAuth
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.migrations import check_schema
-from pkg.runtime.peers import connect_peer
+from pkg.runtime.peers import check_callers, connect_peer
 from pkg.runtime.postgres import open_pool
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.social_graph_manager.sql_store import SqlSocialGraphStore
@@ -33,7 +32,7 @@ async def create_app(settings: SocialGraphServiceSettings) -> AsyncIterator[Http
     ):
         users = UserClient(connect_peer(settings, mutual_auth, session, USER_MANAGER, settings.user_manager, clock))
         manager = SocialGraphManager(SqlSocialGraphStore(pool), users, clock, TimeOrderedIds(clock))
-        caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
+        caller_auth = check_callers(settings, mutual_auth, clock)
         async with run_in_background(Relay(pool, bus, settings.service_name, clock).run()):
             yield build_http_service(
                 settings,

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
-from pkg.runtime.caller_auth import CallerAuth
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.migrations import check_schema
+from pkg.runtime.peers import check_callers
 from pkg.runtime.postgres import open_pool
 from pkg.user_manager.manager import UserManager
 from pkg.user_manager.providers import LocalProvider
@@ -29,7 +29,7 @@ async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService
             # needs a ticket that this service has issued.
             provider=LocalProvider() if settings.is_local else None,
         )
-        caller_auth = CallerAuth(settings.service_name, mutual_auth.accepts, clock, enabled=settings.mutual_auth)
+        caller_auth = check_callers(settings, mutual_auth, clock)
         yield build_http_service(
             settings,
             build_app(manager, caller_auth, docs=settings.is_local),

@@ -8,12 +8,13 @@ from typing import Any
 
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
-from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials, EdgeSecret, new_secret
+from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials
 from pkg.runtime.context import RequestContext, use_context
 from pkg.runtime.health import ReadinessProbe
 from pkg.runtime.http_service import HttpService
 from pkg.runtime.logs import logs_written_to, write_event
 from pkg.runtime.metrics import RequestMetrics
+from pkg.runtime.mutual_auth import EdgeSecret, new_secret
 from pkg.runtime.settings import Mode, ServiceSettings
 from pkg.runtime.tracing import child_traceparent, new_traceparent
 

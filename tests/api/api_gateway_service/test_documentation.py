@@ -177,6 +177,16 @@ NOT_PUBLIC = {
     # of a readiness check
     "schema_behind",
     "user_statement_invalid",
+    # of accounts and tokens, which have no public operation yet
+    "account_deleting",
+    "invalid_expiry",
+    "invalid_profile",
+    "invalid_scopes",
+    "invalid_token_name",
+    "name_reserved",
+    "nothing_to_change",
+    "token_limit_reached",
+    "token_name_taken",
 }
 
 

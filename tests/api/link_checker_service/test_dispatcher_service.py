@@ -27,9 +27,10 @@ from pkg.object_model.events import LinkCheckedEvent, LinkEvent, LinkEventType
 from pkg.object_model.types import CheckLinkRequest
 from pkg.runtime.access import LINK_CHECK_FUNCTION, LINK_CHECKER, LINK_MANAGER
 from pkg.runtime.background import run_in_background
-from pkg.runtime.caller_auth import EdgeCredentials, EdgeSecret
+from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_session import HttpSession
+from pkg.runtime.mutual_auth import EdgeSecret
 from pkg.runtime.settings import Mode, read_settings
 from pkg.runtime.start_error import StartError
 from svc.link_checker_service.app import create_app, page_of

@@ -21,9 +21,10 @@ from pkg.object_model.clock import SystemClock
 from pkg.object_model.events import FollowEvent, LinkEvent
 from pkg.object_model.types import Actor, AddLinkRequest, FollowRequest, GetNewsRequest, NewsEvent
 from pkg.runtime.access import API_GATEWAY, LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER
-from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials, load_mutual_auth
+from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials
 from pkg.runtime.grpc_client import ServiceGrpcClient, open_channel
 from pkg.runtime.http_service import build_http_service
+from pkg.runtime.mutual_auth import load_mutual_auth
 from pkg.runtime.settings import Mode, ServiceAddress, ServiceSettings, read_settings
 from pkg.runtime.start_error import StartError
 from svc.link_service import routes as link_routes

@@ -7,7 +7,7 @@ from pkg.local_stack.mutual_auth import write_mutual_auth
 from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.provisioning.mutual_auth import edges
 from pkg.runtime.access import ALLOWED_CALLERS, API_GATEWAY, LINK_MANAGER, NEWS_MANAGER, OPERATOR, USER_MANAGER
-from pkg.runtime.caller_auth import load_mutual_auth
+from pkg.runtime.mutual_auth import load_mutual_auth
 
 
 def mode(path: Path) -> int:

@@ -26,13 +26,14 @@ from pkg.object_model.errors import (
     Unavailable,
 )
 from pkg.object_model.types import Actor
-from pkg.runtime.caller_auth import CALLER_REFUSAL_CODES, CallerAuth, EdgeCredentials, EdgeSecret, new_secret
+from pkg.runtime.caller_auth import CALLER_REFUSAL_CODES, CallerAuth, EdgeCredentials
 from pkg.runtime.context import RequestContext, use_context
 from pkg.runtime.errors import error_response
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.logs import logs_written_to
 from pkg.runtime.metrics import render_metrics
+from pkg.runtime.mutual_auth import EdgeSecret, new_secret
 from tests.fakes import FakeClock
 from tests.loopback_server import served
 

@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
 
 import asyncpg
 import psycopg2
 import pytest
 import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from pkg.object_model.errors import Unavailable
-from pkg.provisioning.databases import connect
+from pkg.provisioning.databases import DATABASES, connect
 from pkg.runtime.migrations import check_schema, head_revision, upgrade
 from pkg.runtime.postgres import PostgresAddress, open_pool
 from tests.conftest import TestPostgres
@@ -88,3 +92,28 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
 
 def test_the_head_is_the_newest() -> None:
     assert head_revision(HISTORY) == "0002"
+
+
+@pytest.mark.parametrize("history", [HISTORY, *(database.migrations for database in DATABASES)])
+def test_the_head_is_the_one_that_alembic_finds(history: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(files(history)))
+    config.set_main_option("path_separator", "os")
+    assert head_revision(history) == ScriptDirectory.from_config(config).get_current_head()
+
+
+@pytest.mark.parametrize(
+    ("name", "parents"),
+    [("empty", []), ("forked", ["None", "'0001'", "'0001'"]), ("rootless", ["'0003'", "'0001'"])],
+)
+def test_a_history_that_is_not_one_line_is_refused(
+    name: str, parents: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = tmp_path / f"{name}_history" / "versions"
+    versions.mkdir(parents=True)
+    (versions.parent / "__init__.py").touch()
+    for number, parent in enumerate(parents, 1):
+        (versions / f"{number}.py").write_text(f"revision = '000{number}'\ndown_revision = {parent}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LookupError, match="not one line"):
+        head_revision(f"{name}_history")

@@ -7,7 +7,8 @@ from typing import ClassVar
 import pytest
 from pydantic import Field, SecretStr, ValidationError
 
-from pkg.runtime.caller_auth import MutualAuth, new_secret
+from pkg.runtime.mutual_auth import MutualAuth, new_secret
+from pkg.runtime.secret import Secret
 from pkg.runtime.settings import (
     HostName,
     ListenPort,
@@ -31,7 +32,7 @@ class Settings(ServiceSettings):
     port: ListenPort = 7070
     db_host: HostName = Field(default="db", validation_alias="DB_HOST")
     db_port: PortNumber = Field(default=5432, validation_alias="DB_PORT")
-    password: SecretFile = Field(default=SecretStr("given"), validation_alias="PASSWORD_FILE")
+    password: SecretFile = Field(default=Secret.of("given"), validation_alias="PASSWORD_FILE")
 
 
 class Demanding(ServiceSettings):
@@ -65,7 +66,7 @@ def test_defaults(secrets: str) -> None:
     assert settings.mutual_auth is True
     assert settings.log_level is LogLevel.INFO
     assert not settings.is_local
-    assert settings.load_mutual_auth().accepts.keys() == {"a"}
+    assert settings.load_mutual_auth().content.accepts.keys() == {"a"}
 
 
 def test_local_mode_listens_on_loopback(secrets: str) -> None:
@@ -90,8 +91,8 @@ def test_caller_checks_go_off_in_local_mode_alone(secrets: str) -> None:
     (fault,) = faults(off | {"DELINKCIOUS_MUTUAL_AUTH_FILE": secrets})
     assert fault.startswith("DELINKCIOUS_MUTUAL_AUTH=false is for local mode only")
     local = off | {"DELINKCIOUS_MODE": "local"}
-    assert read(local | {"DELINKCIOUS_MUTUAL_AUTH_FILE": "/nowhere"}).load_mutual_auth() == MutualAuth({}, {})
-    assert read(local | {"DELINKCIOUS_MUTUAL_AUTH_FILE": secrets}).load_mutual_auth().accepts.keys() == {"a"}
+    assert read(local | {"DELINKCIOUS_MUTUAL_AUTH_FILE": "/nowhere"}).load_mutual_auth().content == MutualAuth({}, {})
+    assert read(local | {"DELINKCIOUS_MUTUAL_AUTH_FILE": secrets}).load_mutual_auth().content.accepts.keys() == {"a"}
 
 
 def test_a_file_that_is_there_must_be_right_even_when_it_need_not_be_there(tmp_path: Path) -> None:
@@ -122,6 +123,22 @@ def test_a_secret_is_what_its_file_holds(secrets: str, tmp_path: Path) -> None:
     assert settings.password.get_secret_value() == password
     assert password not in repr(settings)
     assert password not in str(settings)
+    changed = new_secret()
+    file.write_text(f"{changed}\n{password}\n")
+    assert settings.password.values() == [changed, password]
+
+
+def test_a_secret_is_given_to_the_constructor_as_it_is() -> None:
+    settings = Settings(mode=Mode.LOCAL, password=SecretStr("told"))
+    assert settings.password.get_secret_value() == "told"
+
+
+def test_what_changes_is_watched(secrets: str, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(new_secret())
+    settings = read({"DELINKCIOUS_MUTUAL_AUTH_FILE": secrets, "PASSWORD_FILE": str(file)})
+    assert settings.watched_files == [settings.load_mutual_auth(), settings.password.file]
+    assert Settings(mode=Mode.LOCAL, mutual_auth_file=Path(secrets)).password.file is None
 
 
 @pytest.mark.parametrize("content", ["", " \n", "123", "postgres", "Password1234567", "changeme000000", "pa55"])

@@ -1,0 +1,75 @@
+"""What a container is given, laid out on this machine: its variables, and the files of its Secrets and ConfigMaps."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pkg.provisioning.cluster_secrets import render_secrets
+from pkg.runtime.mutual_auth import new_secret
+from tests.manifests.objects import Object, Workload, of_kind
+
+type Files = Mapping[str, Mapping[str, str]]
+
+
+class Variables(dict[str, str]):
+    """Remembers which ones somebody asked for."""
+
+    def __init__(self, *arguments: Mapping[str, str]) -> None:
+        super().__init__(*arguments)
+        self.read: set[str] = set()
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]  # only ever text
+        self.read.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+@dataclass(frozen=True)
+class Given:
+    """``root`` stands for the container's own, in which only what is mounted lies."""
+
+    root: Path
+    variables: Variables
+
+    def path(self, inside: str) -> Path:
+        return self.root / inside.lstrip("/")
+
+
+def make_secrets() -> Files:
+    made: dict[str, tuple[str, ...]] = {}
+    return render_secrets(lambda name: made.setdefault(name, (new_secret(),)))
+
+
+def lay_out(objects: Iterable[Object], workload: Workload, container: Object, secrets: Files, root: Path) -> Given:
+    objects = list(objects)
+    maps = {thing["metadata"]["name"]: thing["data"] for thing in of_kind(objects, "ConfigMap")}
+    for place, content in _mounted(workload, container, maps, secrets):
+        folder = root / place.lstrip("/")
+        folder.mkdir(parents=True)
+        for name, text in content.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o440)
+    variables: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        variables |= maps[source["configMapRef"]["name"]]
+    variables |= {variable["name"]: variable["value"] for variable in container.get("env", [])}
+    return Given(root, Variables({name: _moved(name, value, root) for name, value in variables.items()}))
+
+
+def _moved(name: str, value: str, root: Path) -> str:
+    return str(root / value.lstrip("/")) if name.endswith("_FILE") else value
+
+
+def _mounted(
+    workload: Workload, container: Object, maps: Files, secrets: Files
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    volumes = {volume["name"]: volume for volume in workload.volumes}
+    for mount in container.get("volumeMounts", []):
+        volume = volumes.get(mount["name"], {})
+        if "secret" in volume:
+            yield mount["mountPath"], secrets[volume["secret"]["secretName"]]
+        elif "configMap" in volume:
+            yield mount["mountPath"], maps[volume["configMap"]["name"]]
