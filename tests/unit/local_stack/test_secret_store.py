@@ -52,7 +52,7 @@ def test_each_edge_has_secrets_of_its_own_at_both_ends(tmp_path: Path) -> None:
         secrets += [secret.token, secret.statement_key]
     assert len(set(secrets)) == len(secrets)
     assert all(mode(file) == 0o600 for file in files.values())
-    assert set(sides[LINK_MANAGER].accepts) == {API_GATEWAY, NEWS_MANAGER}
+    assert set(sides[LINK_MANAGER].accepts) == {API_GATEWAY, NEWS_MANAGER, USER_MANAGER}
     assert sides[OPERATOR].accepts == {}
     for callee, operations in ALLOWED_CALLERS.items():
         callers = frozenset().union(*operations.values())
