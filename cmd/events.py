@@ -30,7 +30,6 @@ from pkg.events.operator import (  # noqa: E402
     VARIABLES,
     nats_of_stack,
     read_nats_address,
-    read_password,
     read_ready_file,
 )
 from pkg.events.outbox_reader import replay  # noqa: E402
@@ -40,6 +39,7 @@ from pkg.provisioning.database_environment import Role, read_address  # noqa: E4
 from pkg.provisioning.databases import DATABASES, ServiceDatabase  # noqa: E402
 from pkg.runtime.logs import configure_logs  # noqa: E402
 from pkg.runtime.postgres import PostgresAddress, database_errors, open_pool  # noqa: E402
+from pkg.runtime.secret import Secret  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
 
 EPILOG = f"""\
@@ -217,7 +217,7 @@ def outbox_addresses(
     wanted = [database for database in OUTBOXES if not arguments.database or database.name in arguments.database]
     if arguments.data is not None:
         postgres = read_ready_file(arguments.data)["postgres"]
-        password = read_password(Path(postgres["password_file"]))
+        password = Secret.in_file(Path(postgres["password_file"]), relaxed=True)
         return [
             (database, PostgresAddress(postgres["host"], postgres["port"], database.name, postgres["user"], password))
             for database in wanted

@@ -77,8 +77,8 @@ def wait_for(server: PostgresAddress, name: str, patience: float) -> None:
 def make(database: ServiceDatabase, environment: Mapping[str, str], patience: float) -> None:
     superuser = replace(read_address(database, Role.SUPERUSER, environment), database=MAINTENANCE_DATABASE)
     passwords = {
-        database.migrator: read_role_password(database, Role.MIGRATOR, environment),
-        database.service: read_role_password(database, Role.SERVICE, environment),
+        database.migrator: read_role_password(database, Role.MIGRATOR, environment).get_secret_value(),
+        database.service: read_role_password(database, Role.SERVICE, environment).get_secret_value(),
     }
     wait_for(superuser, database.name, patience)
     try:

@@ -1,6 +1,7 @@
 """What all tests share: a Postgres with a migrated database for each service, a NATS, a Valkey; all the run's own."""
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -126,6 +127,12 @@ class TestNats:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"NATS did not start:\n{self.log.read_text()}")
             time.sleep(0.02)
+
+    def reload(self) -> None:
+        """Has it read its configuration again, with the passwords that the store has now."""
+        assert self._process is not None, "it is not running"
+        self.server.initialise()
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -26,6 +26,7 @@ from pkg.events.settings import EventSettings, NatsAddress
 from pkg.object_model.errors import NotFound, TooLarge, Unavailable
 from pkg.runtime.json import decode, encode
 from pkg.runtime.logs import get_logger
+from pkg.runtime.secret import passwords_of
 
 #: Messages that may wait for their acknowledgement at once, while publishing.
 WINDOW: Final = 100
@@ -142,18 +143,21 @@ class NatsBus:
 
     async def keep_connected(self) -> None:
         """Connects, again and again, until cancelled."""
-        pause, told = _FIRST_PAUSE, False
+        pause, told, failures = _FIRST_PAUSE, False, 0
         while True:
-            connection = _Connection(self._address, self._client_name)
+            passwords = passwords_of(self._address.password)
+            # While it is rotated the server knows one of two, and which one changes under us.
+            connection = _Connection(self._address, passwords[failures % len(passwords)], self._client_name)
             try:
                 await connection.open()
-                self._connection, pause, told = connection, _FIRST_PAUSE, False
+                self._connection, pause, told, failures = connection, _FIRST_PAUSE, False, 0
                 self._connected.set()
                 self._fault = ""
                 _log.info("connected to NATS", host=self._address.host, port=self._address.port)
                 await connection.closed.wait()
                 _log.warning("the connection to NATS is lost")
             except Exception as fault:  # noqa: BLE001  # whatever it is, a bus that stays away helps nobody
+                failures += 1
                 self._fault = str(connection.fault or fault)
                 if not told:
                     told = True
@@ -227,8 +231,9 @@ class NatsDelivery:
 class _Connection:
     """One connection, from its opening to its loss. Replies come to one inbox and are told apart by their last word."""
 
-    def __init__(self, address: NatsAddress, client_name: str) -> None:
+    def __init__(self, address: NatsAddress, password: str, client_name: str) -> None:
         self._address = address
+        self._password = password
         self._client_name = client_name
         self._client = Client()
         self._inbox = ""
@@ -244,7 +249,7 @@ class _Connection:
         await self._client.connect(
             [address.url],
             user=address.user,
-            password=address.password,
+            password=self._password,
             name=self._client_name,
             inbox_prefix=f"_INBOX_{address.user}",
             allow_reconnect=False,

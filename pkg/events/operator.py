@@ -7,6 +7,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pkg.events.settings import USUAL_PORT, NatsAddress
+from pkg.runtime.secret import Password, Secret
+from pkg.runtime.settings import is_local
 from pkg.runtime.start_error import StartError
 
 ADMINISTRATOR: Final = "administrator"
@@ -34,11 +36,11 @@ def read_nats_address(environment: Mapping[str, str]) -> NatsAddress:
     tls = (environment.get("NATS_TLS") or "false").lower()
     if tls not in {"true", "false"}:
         faults.append("NATS_TLS must be true or false")
-    password = ""
+    password: Password = ""
     path = environment.get("NATS_ADMINISTRATOR_PASSWORD_FILE")
     if path:
         try:
-            password = read_password(Path(path))
+            password = Secret.in_file(Path(path), relaxed=is_local(environment))
         except StartError as error:
             faults += [f"NATS_ADMINISTRATOR_PASSWORD_FILE: {fault}" for fault in error.faults]
     else:
@@ -72,18 +74,5 @@ def nats_of_stack(ready: Mapping[str, Any]) -> NatsAddress:
     place = urlsplit(nats["url"])
     user = nats.get("user", ADMINISTRATOR)
     file = nats.get("password_file") or nats.get("password_files", {}).get(user)
-    password = read_password(Path(file)) if file else ""
+    password = Secret.in_file(Path(file), relaxed=True) if file else ""
     return NatsAddress(place.hostname or "", place.port or USUAL_PORT, user, password, place.scheme == "tls")
-
-
-def read_password(path: Path) -> str:
-    """
-    Raises:
-        StartError: the file cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise StartError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise StartError(f"{path} is not text") from None

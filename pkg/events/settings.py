@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
+from pkg.runtime.secret import Password
 from pkg.runtime.settings import HostName, PortNumber, SecretFile, ServiceSettings
 
 USUAL_PORT: Final = 4222
@@ -15,7 +16,7 @@ class NatsAddress:
     host: str
     port: int
     user: str
-    password: str = field(repr=False)
+    password: Password = field(repr=False)
     #: Whether the connection is encrypted; the certificate must then be one that this machine trusts.
     tls: bool = False
 
@@ -40,9 +41,7 @@ class EventSettings(ServiceSettings):
 
     @property
     def nats(self) -> NatsAddress:
-        return NatsAddress(
-            self.nats_host, self.nats_port, self.nats_user, self.nats_password.get_secret_value(), self.nats_tls
-        )
+        return NatsAddress(self.nats_host, self.nats_port, self.nats_user, self.nats_password, self.nats_tls)
 
     @field_validator("nats_user")
     @classmethod

@@ -21,6 +21,7 @@ from pkg.local_stack.valkey_server import ValkeyServer
 from pkg.provisioning import nats_users, valkey_users
 from pkg.provisioning.databases import connect
 from pkg.runtime.postgres import PostgresAddress
+from pkg.runtime.secret import passwords_of
 from pkg.runtime.start_error import StartError
 
 POSTGRES_URL: Final = "DELINKCIOUS_POSTGRES_URL"
@@ -76,7 +77,7 @@ def choose_servers(
     if url := environment.get(POSTGRES_URL):
         address = _postgres_address(url)
         password_file = folder.secrets / "given-postgres"
-        write_private(password_file, address.password)
+        write_private(password_file, passwords_of(address.password)[0])
         given["postgres"] = f"{address.host}:{address.port}"
     else:
         password_file = store.path("postgres")

@@ -12,6 +12,8 @@ from typing import Final
 
 from pkg.provisioning.databases import DATABASES, ServiceDatabase
 from pkg.runtime.postgres import PostgresAddress
+from pkg.runtime.secret import Password, Secret
+from pkg.runtime.settings import is_local
 from pkg.runtime.start_error import StartError
 
 USUAL_PORT: Final = "5432"
@@ -65,7 +67,7 @@ def read_address(database: ServiceDatabase, role: Role, environment: Mapping[str
     port = environment.get(f"{prefix}_SERVICE_PORT") or USUAL_PORT
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
         faults.append(f"{prefix}_SERVICE_PORT: {port!r} is not a port")
-    password = ""
+    password: Password = ""
     try:
         password = read_role_password(database, role, environment)
     except StartError as error:
@@ -77,21 +79,19 @@ def read_address(database: ServiceDatabase, role: Role, environment: Mapping[str
     return PostgresAddress(host, int(port), name, user, password)
 
 
-def read_role_password(database: ServiceDatabase, role: Role, environment: Mapping[str, str]) -> str:
+def read_role_password(database: ServiceDatabase, role: Role, environment: Mapping[str, str]) -> Secret:
     """
     Raises:
-        StartError: the variable is missing, or its file cannot be read.
+        StartError: the variable is missing, or its file cannot be read or holds no secret.
     """
     variable = f"{database.variable}{role}_PASSWORD_FILE"
     path = environment.get(variable)
     if not path:
         raise StartError(f"{variable} is not set; set it to the file with the password")
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise StartError(f"{variable}: cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise StartError(f"{variable}: {path} is not text") from None
+        return Secret.in_file(Path(path), relaxed=is_local(environment))
+    except StartError as error:
+        raise StartError(*(f"{variable}: {fault}" for fault in error.faults)) from None
 
 
 def _usual_user(database: ServiceDatabase, role: Role) -> str:

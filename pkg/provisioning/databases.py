@@ -5,13 +5,14 @@ do nothing else.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg2
 from psycopg2 import sql
 
 from pkg.runtime.postgres import PostgresAddress
+from pkg.runtime.secret import passwords_of
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,27 @@ def database_named(name: str) -> ServiceDatabase:
 
 def connect(address: PostgresAddress) -> "psycopg2.extensions.connection":
     """A connection for administration, each statement its own transaction. Raises psycopg2.OperationalError."""
-    connection = psycopg2.connect(
+    first, *others = passwords_of(address.password)
+    try:
+        connection = _connect(address, first)
+    except psycopg2.OperationalError:
+        # It does not tell a wrong password from a server that is away.
+        if not others:
+            raise
+        connection = _connect(address, others[0])
+    connection.autocommit = True
+    return connection
+
+
+def _connect(address: PostgresAddress, password: str) -> "psycopg2.extensions.connection":
+    return psycopg2.connect(
         host=address.host,
         port=address.port,
         dbname=address.database,
         user=address.user,
-        password=address.password,
+        password=password,
         connect_timeout=5,
     )
-    connection.autocommit = True
-    return connection
 
 
 def provision(superuser: PostgresAddress, database: ServiceDatabase, password_of: Callable[[str], str]) -> None:
@@ -92,7 +104,7 @@ def provision(superuser: PostgresAddress, database: ServiceDatabase, password_of
             cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, service))
     finally:
         connection.close()
-    inside = connect(PostgresAddress(superuser.host, superuser.port, database.name, superuser.user, superuser.password))
+    inside = connect(replace(superuser, database=database.name))
     try:
         with inside.cursor() as cursor:
             for statement in (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pkg.object_model.errors import Unavailable
 from pkg.runtime.postgres import PostgresAddress, database_errors
+from pkg.runtime.secret import passwords_of
 
 if TYPE_CHECKING:
     import asyncpg
@@ -36,7 +37,8 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
     url = URL.create(
         "postgresql+psycopg2",
         username=address.user,
-        password=address.password,
+        # A migration is a step that can be repeated: of two passwords the other one has its turn then.
+        password=passwords_of(address.password)[0],
         host=address.host,
         port=address.port,
         database=address.database,

@@ -1,13 +1,14 @@
 """Postgres for the request path: a pool that opens when first needed, and one place where faults get a meaning."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
 from pkg.object_model.errors import DeadlineExceeded, Unavailable
+from pkg.runtime.secret import Password, passwords_of
 
 #: Seconds to wait for a connection of the pool, or for a new one.
 _CONNECT_TIMEOUT: Final = 2.0
@@ -38,7 +39,7 @@ class PostgresAddress:
     port: int
     database: str
     user: str
-    password: str = field(repr=False)
+    password: Password = field(repr=False)
 
 
 async def open_pool(
@@ -57,7 +58,7 @@ async def open_pool(
         port=address.port,
         database=address.database,
         user=address.user,
-        password=address.password,
+        connect=_connect_with(address.password),
         min_size=0,
         max_size=max_size,
         timeout=_CONNECT_TIMEOUT,
@@ -71,6 +72,21 @@ async def open_pool(
             "timezone": "UTC",
         },
     )
+
+
+def _connect_with(password: Password) -> Callable[..., Coroutine[Any, Any, asyncpg.Connection]]:
+    """How the pool makes a connection: with the password as it is then, and the one that follows it."""
+
+    async def connect(*arguments: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401  # asyncpg's
+        first, *others = passwords_of(password)
+        try:
+            return await asyncpg.connect(*arguments, password=first, **options)
+        except asyncpg.InvalidPasswordError:
+            if not others:
+                raise
+        return await asyncpg.connect(*arguments, password=others[0], **options)
+
+    return connect
 
 
 async def _reset(connection: asyncpg.Connection) -> None:

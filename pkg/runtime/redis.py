@@ -8,7 +8,10 @@ from typing import Any, Final
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 from redis.exceptions import NoScriptError
+
+from pkg.runtime.secret import Password, passwords_of
 
 #: Seconds, for a new connection and for a free one of the pool.
 _CONNECT_TIMEOUT: Final = 1.0
@@ -20,7 +23,7 @@ class RedisAddress:
     host: str
     port: int
     user: str
-    password: str = field(repr=False)
+    password: Password = field(repr=False)
     #: Whether the connection is encrypted; the certificate must then be one that this machine trusts.
     tls: bool = False
 
@@ -34,8 +37,7 @@ def connect_redis(address: RedisAddress, *, max_connections: int = 32) -> Redis:
     pool = BlockingConnectionPool(
         host=address.host,
         port=address.port,
-        username=address.user,
-        password=address.password,
+        credential_provider=_Credentials(address),
         connection_class=SSLConnection if address.tls else Connection,
         max_connections=max_connections,
         timeout=_POOL_TIMEOUT,
@@ -46,6 +48,16 @@ def connect_redis(address: RedisAddress, *, max_connections: int = 32) -> Redis:
         health_check_interval=30,
     )
     return Redis.from_pool(pool)
+
+
+class _Credentials(CredentialProvider):
+    """As they are when a connection is made. The server knows both of two passwords while they are rotated."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self._address = address
+
+    def get_credentials(self) -> tuple[str, str]:
+        return self._address.user, passwords_of(self._address.password)[0]
 
 
 class Script:

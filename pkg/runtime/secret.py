@@ -17,6 +17,10 @@ _WELL_KNOWN: Final = frozenset(
 )
 
 
+#: One that stays as it is, or one that may change while the process runs.
+type Password = str | Secret
+
+
 class Secret:
     """Shows its value to nobody who does not ask for it."""
 
@@ -52,6 +56,11 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret('**********')"
+
+
+def passwords_of(password: Password) -> Sequence[str]:
+    """Those to try, in this order: one, or two while it is rotated."""
+    return password.values() if isinstance(password, Secret) else [password]
 
 
 def read_secret(path: Path, *, relaxed: bool = False) -> Sequence[str]:

@@ -228,6 +228,11 @@ def read_settings[SettingsT: ServiceSettings](
     return settings
 
 
+def is_local(environment: Mapping[str, str]) -> bool:
+    """For programs that have no settings: whether what they are told is meant for a developer's machine."""
+    return environment.get("DELINKCIOUS_MODE") == Mode.LOCAL
+
+
 def _fault(fault: Mapping[str, Any]) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:

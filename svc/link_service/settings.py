@@ -36,9 +36,7 @@ class LinkSweepSettings(ServiceSettings):
 
     @property
     def database(self) -> PostgresAddress:
-        return PostgresAddress(
-            self.db_host, self.db_port, self.db_name, self.db_user, self.db_password.get_secret_value()
-        )
+        return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password)
 
     @property
     def user_manager(self) -> ServiceAddress:

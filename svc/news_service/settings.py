@@ -36,9 +36,7 @@ class NewsServiceSettings(EventSettings):
 
     @property
     def redis(self) -> RedisAddress:
-        return RedisAddress(
-            self.redis_host, self.redis_port, self.redis_user, self.redis_password.get_secret_value(), self.redis_tls
-        )
+        return RedisAddress(self.redis_host, self.redis_port, self.redis_user, self.redis_password, self.redis_tls)
 
     @property
     def link_manager(self) -> ServiceAddress:

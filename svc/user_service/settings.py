@@ -50,6 +50,4 @@ class UserServiceSettings(ServiceSettings):
 
     @property
     def database(self) -> PostgresAddress:
-        return PostgresAddress(
-            self.db_host, self.db_port, self.db_name, self.db_user, self.db_password.get_secret_value()
-        )
+        return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password)

@@ -31,6 +31,7 @@ from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.mutual_auth import EdgeSecret
+from pkg.runtime.secret import passwords_of
 from pkg.runtime.settings import Mode, read_settings
 from pkg.runtime.start_error import StartError
 from svc.link_checker_service.app import create_app, page_of
@@ -198,7 +199,7 @@ async def test_the_service_as_it_is_put_together(tmp_path: Path, site: str, own_
             function_port=int(url.rpartition(":")[2]),
             nats_host=address.host,
             nats_port=address.port,
-            nats_password=SecretStr(address.password),
+            nats_password=SecretStr(passwords_of(address.password)[0]),
         )
         service = InternalService(LINK_CHECKER, await stack.enter_async_context(create_app(settings)))
         assert (await service.call("GET", "/readyz")).status == 200

@@ -27,6 +27,7 @@ from pkg.events.messages import (
 from pkg.events.nats_bus import NatsBus, open_bus
 from pkg.events.operator import ADMINISTRATOR
 from pkg.events.provisioning import provide_consumer, provision_at, provision_events
+from pkg.events.settings import NatsAddress
 from pkg.local_stack.nats_server import NatsServer
 from pkg.local_stack.ports import PortChooser
 from pkg.local_stack.secret_store import SecretStore
@@ -34,6 +35,8 @@ from pkg.object_model.errors import TooLarge, Unavailable
 from pkg.runtime.access import LINK_CHECKER, LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER
 from pkg.runtime.background import run_in_background
 from pkg.runtime.logs import logs_written_to
+from pkg.runtime.mutual_auth import new_secret
+from pkg.runtime.secret import Secret, passwords_of
 from tests.conftest import TestNats, running_nats
 
 DEADLINE = 30.0
@@ -155,7 +158,35 @@ async def test_a_wrong_password_is_told_and_kept_out_of_it(nats: TestNats) -> No
                 await bus.check()
     assert b"Authorization Violation" in log.getvalue()
     assert b"of-somebody-else" not in log.getvalue()
-    assert right.password not in repr(right)
+    assert passwords_of(right.password)[0] not in repr(right)
+
+
+async def test_a_password_that_is_rotated(own_nats: TestNats, tmp_path: Path) -> None:
+    """The server knows one, and breaks with whoever came with another; the bus comes back with the one that follows."""
+    right = own_nats.server.address(NEWS_MANAGER)
+    before = passwords_of(right.password)[0]
+    file = tmp_path / "password"
+    file.write_text(f"{new_secret()}\n{before}")
+    async with open_bus(replace(right, password=Secret.in_file(file)), "tests") as bus:
+        await eventually(lambda: works(bus.check), "the second one is tried")
+        # What it is to be next is known to the bus before the server knows it.
+        file.write_text(before)
+        after = new_secret()
+        file.write_text(f"{before}\n{after}")
+        of_server = own_nats.server.password_file(NEWS_MANAGER)
+        of_server.write_text(after)
+        own_nats.reload()
+        try:
+            await eventually(lambda: refuses(replace(right, password=before)), "the server has changed it")
+            await eventually(lambda: works(bus.check), "the bus is back")
+        finally:
+            of_server.write_text(before)
+            own_nats.reload()
+
+
+async def refuses(address: NatsAddress) -> bool:
+    async with open_bus(address, "tests") as bus:
+        return bus.refused
 
 
 async def test_the_bus_starts_without_nats_and_connects_when_it_comes(own_nats: TestNats) -> None:
@@ -300,4 +331,4 @@ def test_the_servers_configuration_is_its_owners_alone(tmp_path: Path) -> None:
 
 def test_a_bus_shows_no_password(nats: TestNats) -> None:
     address = nats.server.address(NEWS_MANAGER)
-    assert address.password not in f"{address!r} {NatsBus(address, 'tests')!r} {address.url}"
+    assert passwords_of(address.password)[0] not in f"{address!r} {NatsBus(address, 'tests')!r} {address.url}"

@@ -24,6 +24,7 @@ from pkg.events.messages import DEAD_LETTER_STREAM, LINK_EVENTS, STREAM, Message
 from pkg.events.nats_bus import NatsBus, open_bus
 from pkg.events.operator import ADMINISTRATOR
 from pkg.runtime.logs import logs_written_to
+from pkg.runtime.secret import passwords_of
 from tests.conftest import TestNats, TestPostgres, running_nats, service_pool
 
 ROOT = Path(__file__).parents[3]
@@ -257,7 +258,7 @@ async def test_an_outbox_is_published_again(postgres: TestPostgres, tmp_path: Pa
         )
         address = postgres.superuser
         password_file = tmp_path / "password"
-        password_file.write_text(address.password)
+        password_file.write_text(passwords_of(address.password)[0])
         (tmp_path / "ready.json").write_text(
             json.dumps(
                 {

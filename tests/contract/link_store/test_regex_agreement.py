@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pkg.link_manager.regex import RegexFilter, parse_regex
 from pkg.object_model.errors import InvalidArgument
+from pkg.runtime.secret import passwords_of
 from tests.conftest import TestPostgres
 
 #: Seconds. Postgres has to make an automaton of any accepted pattern in a fraction of it, even on a busy machine.
@@ -102,7 +103,7 @@ async def engine(postgres: TestPostgres) -> AsyncIterator[asyncpg.Connection]:
         port=address.port,
         database=address.database,
         user=address.user,
-        password=address.password,
+        password=passwords_of(address.password)[0],
         server_settings={"statement_timeout": str(STATEMENT_TIMEOUT * 1000)},
     )
     yield connection

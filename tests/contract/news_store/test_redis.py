@@ -5,7 +5,9 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -14,7 +16,9 @@ from redis.exceptions import NoPermissionError
 from pkg.news_manager.redis_store import RedisNewsStore
 from pkg.news_manager.store import FollowOrder
 from pkg.object_model.errors import Unavailable
+from pkg.runtime.mutual_auth import new_secret
 from pkg.runtime.redis import RedisAddress, connect_redis
+from pkg.runtime.secret import Secret, passwords_of
 from tests.conftest import TestValkey
 from tests.contract.news_store.entries import ALICE, BOB, CAROL, NOW, end, entry, numbers, publish, save
 
@@ -171,7 +175,38 @@ async def test_a_wrong_password_is_unavailable(valkey: TestValkey) -> None:
     async with connect_redis(RedisAddress(given.host, given.port, given.user, "wrong")) as client:
         with pytest.raises(Unavailable):
             await RedisNewsStore(client).check()
-    assert given.password not in repr(given)
+    assert passwords_of(given.password)[0] not in repr(given)
+
+
+async def test_a_password_that_is_rotated(valkey: TestValkey, tmp_path: Path) -> None:
+    """The server knows two meanwhile; a connection comes with the one that is the first when it is made."""
+    given = valkey.address()
+    old, new = passwords_of(given.password)[0], new_secret()
+    file = tmp_path / "password"
+    file.write_text(f"{old}\n{new}")
+    user = given.user
+    async with (
+        valkey.administrator() as administrator,
+        connect_redis(replace(given, password=Secret.in_file(file)), max_connections=1) as client,
+    ):
+        store = RedisNewsStore(client)
+        await store.check()
+        await administrator.execute_command("ACL", "SETUSER", user, f">{new}")  # type: ignore[no-untyped-call]  # it has none
+        file.write_text(f"{new}\n{old}")
+        await client.connection_pool.disconnect()
+        await store.check()
+        await administrator.execute_command("ACL", "SETUSER", user, f"<{old}")  # type: ignore[no-untyped-call]  # likewise
+        file.write_text(new)
+        try:
+            await store.check()
+            await client.connection_pool.disconnect()
+            await store.check()
+            file.write_text(old)
+            await client.connection_pool.disconnect()
+            with pytest.raises(Unavailable):
+                await store.check()
+        finally:
+            await administrator.execute_command("ACL", "LOAD")  # type: ignore[no-untyped-call]  # likewise
 
 
 async def test_the_service_may_touch_its_own_keys_only(redis: Redis) -> None:

@@ -50,6 +50,22 @@ def test_a_wrong_password_is_told_in_a_line(environment: dict[str, str], tmp_pat
     assert wrong.read_text() not in said
 
 
+def test_a_server_that_is_away_is_told_in_a_line(environment: dict[str, str]) -> None:
+    code, out, said = migrate(**environment | NOWHERE)
+    assert (code, out, said.count("\n")) == (1, "", 1)
+    assert said.startswith("migrate: user_manager: connection to server")
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_default_password_is_for_local_mode_alone(environment: dict[str, str], tmp_path: Path, local: bool) -> None:
+    default = tmp_path / "password"
+    default.write_text("postgres")
+    mode = {"DELINKCIOUS_MODE": "local"} if local else {}
+    code, out, said = migrate(**environment | mode | {"USER_DB_MIGRATOR_PASSWORD_FILE": str(default)})
+    assert (code, out, said.count("\n")) == (1, "", 1)
+    assert ("password authentication failed" if local else "is a default or too short") in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "said"),
     [
@@ -65,12 +81,12 @@ def test_a_wrong_password_is_told_in_a_line(environment: dict[str, str], tmp_pat
                 "USER_DB_MIGRATOR",
             ],
         ),
-        ([], NOWHERE | {"USER_DB_MIGRATOR_PASSWORD_FILE": "/nowhere"}, 1, ["cannot read /nowhere: No such file"]),
-        ([], NOWHERE | {"USER_DB_MIGRATOR_PASSWORD_FILE": __file__}, 1, ["user_manager: connection to server"]),
+        ([], NOWHERE | {"USER_DB_MIGRATOR_PASSWORD_FILE": "/nowhere"}, 1, ["the secret file /nowhere: No such file"]),
+        ([], NOWHERE | {"USER_DB_MIGRATOR_PASSWORD_FILE": "/dev/null"}, 1, ["/dev/null is empty"]),
         (["--database", "news"], {}, 2, ["invalid choice: 'news'"]),
         (["--revision", "0001"], {}, 2, ["name it with one --database"]),
     ],
-    ids=["nothing", "one", "several", "no secret", "away", "unknown", "revision"],
+    ids=["nothing", "one", "several", "no secret", "empty", "unknown", "revision"],
 )
 def test_what_is_wrong_is_told(arguments: list[str], environment: dict[str, str], code: int, said: list[str]) -> None:
     found, out, lines = migrate(*arguments, **environment)

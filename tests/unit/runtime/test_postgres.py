@@ -3,12 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from pkg.object_model.errors import DeadlineExceeded, DelinkciousError, Unavailable
+from pkg.provisioning.databases import ServiceDatabase, connect, provision
+from pkg.runtime.mutual_auth import new_secret
 from pkg.runtime.postgres import PostgresAddress, database_errors, hold_alone, open_pool
+from pkg.runtime.secret import Secret, passwords_of
 from tests.conftest import TestPostgres
 
 
@@ -91,8 +96,39 @@ async def test_a_database_that_cannot_be_entered(
         with pytest.raises(Unavailable) as away, database_errors():
             await pool.fetchval("SELECT 1")
     assert away.value.code == (code or "database_unavailable")
-    assert server.password not in away.value.message
+    assert passwords_of(server.password)[0] not in away.value.message
     assert away.value.retry_after == 1
+
+
+async def test_a_password_that_is_rotated(postgres: TestPostgres, tmp_path: Path) -> None:
+    """Connections that are made before, while and after the server's changes, with what the file holds at each step."""
+    database = ServiceDatabase("rotated", "none", "NONE")
+    old, new = new_secret(), new_secret()
+    file = tmp_path / "password"
+    file.write_text(old)
+    provision(postgres.superuser, database, lambda _role: old)
+    address = replace(postgres.superuser, user=database.service, database=database.name, password=Secret.in_file(file))
+    async with await open_pool(address, application_name="rotated", max_size=1) as pool:
+
+        async def connects() -> bool:
+            await pool.expire_connections()
+            return bool(await pool.fetchval("SELECT 1") == 1)
+
+        assert await connects()
+        file.write_text(f"{old}\n{new}")
+        assert await connects()
+        provision(postgres.superuser, database, lambda _role: new)
+        assert await connects()
+        file.write_text(f"{new}\n{old}")
+        assert await connects()
+        file.write_text(new)
+        assert await connects()
+        file.write_text(old)
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await connects()
+    # Tools and tests ask like this.
+    file.write_text(f"{old}\n{new}")
+    connect(address).close()
 
 
 @pytest.mark.parametrize(
