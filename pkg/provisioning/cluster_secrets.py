@@ -1,56 +1,119 @@
 """The Secrets of a cluster, by the names and keys by which the manifests know them."""
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
+
+import yaml
 
 from pkg.provisioning.databases import DATABASES
 from pkg.provisioning.mutual_auth import parties, render_mutual_auth
 from pkg.provisioning.nats_users import PERMISSIONS, render_authorization
 from pkg.provisioning.valkey_users import ADMINISTRATOR, RULES, render_access_list
+from pkg.runtime.access import API_GATEWAY
 
-#: Key of whatever is one password and nothing else.
-PASSWORD: Final = "password"  # noqa: S105  # the name of one
-MUTUAL_AUTH: Final = "mutual-auth.yaml"
-NATS_AUTHORIZATION: Final = "authorization.conf"
-VALKEY_USERS: Final = "users.acl"
+#: Secret -> key -> content.
+type Secrets = Mapping[str, Mapping[str, str]]
+
+GITHUB: Final = "github-creds"
+GITHUB_CLIENT_ID: Final = "github-client-id"
+GITHUB_CLIENT_SECRET: Final = "github-client-secret"  # noqa: S105  # the name of one, as the next ones
+_PASSWORD: Final = "password"  # noqa: S105
+_MUTUAL_AUTH: Final = "mutual-auth.yaml"
+#: Nobody in Valkey may do everything: whoever runs the cluster changes the list itself.
+_VALKEY_USERS: Final = tuple(user for user in RULES if user != ADMINISTRATOR)
 
 
-def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Mapping[str, Mapping[str, str]]:
-    """Each Secret's keys with their values.
+def _list_single_values() -> Iterator[tuple[str, str]]:
+    for database in DATABASES:
+        place = database.variable.lower().replace("_", "-")
+        yield f"{place}-superuser", f"{database.name}.superuser"
+        yield f"{place}-migrator", database.migrator
+        yield f"{place}-service", database.service
+    yield from ((f"nats-{user}", f"nats.{user}") for user in PERMISSIONS)
+    yield from ((f"news-manager-redis-{user}", f"valkey.{user}") for user in _VALKEY_USERS)
+    #: Seals what browsers keep.
+    yield f"{API_GATEWAY}-browser-key", f"{API_GATEWAY}.browser-key"
+
+
+#: Secrets that hold one thing, and what that is called where it is made up.
+_SINGLE_VALUES: Final = dict(_list_single_values())
+_MUTUAL_AUTH_SECRETS: Final = {f"{party.removesuffix('-manager')}-mutual-auth": party for party in parties()}
+
+
+def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Secrets:
+    """All but GitHub's, which nobody can make up.
 
     ``values_of`` knows the values of a secret by its name, or makes one up at its first mention: one, or two while
     it is rotated.
     """
 
-    def secret_of(name: str) -> str:
+    def first_of(name: str) -> str:
         return values_of(name)[0]
 
-    secrets: dict[str, dict[str, str]] = {}
-    for database in DATABASES:
-        place = database.variable.lower().replace("_", "-")
-        secrets |= {
-            f"{place}-superuser": {PASSWORD: secret_of(f"{database.name}.superuser")},
-            f"{place}-migrator": {PASSWORD: secret_of(database.migrator)},
-            f"{place}-service": {PASSWORD: secret_of(database.service)},
-        }
-
-    def nats_password(user: str) -> str:
-        return secret_of(f"nats.{user}")
-
-    authorization = json.dumps(render_authorization(nats_password), indent=2)
-    secrets |= {f"nats-{user}": {PASSWORD: nats_password(user)} for user in PERMISSIONS}
-    secrets["nats-cluster-authorization"] = {NATS_AUTHORIZATION: f"authorization: {authorization}\n"}
-
-    def valkey_password(user: str) -> str:
-        return secret_of(f"valkey.{user}")
-
-    # Nobody there may do everything: whoever runs the cluster changes the list itself.
-    users = [user for user in RULES if user != ADMINISTRATOR]
-    secrets |= {f"news-manager-redis-{user}": {PASSWORD: valkey_password(user)} for user in users}
-    secrets["news-manager-redis-acl"] = {VALKEY_USERS: render_access_list(valkey_password, users)}
-
-    for party in parties():
-        name = f"{party.removesuffix('-manager')}-mutual-auth"
-        secrets[name] = {MUTUAL_AUTH: render_mutual_auth(party, values_of)}
+    secrets = {name: {_PASSWORD: "\n".join(values_of(value))} for name, value in _SINGLE_VALUES.items()}
+    authorization = json.dumps(render_authorization(lambda user: first_of(f"nats.{user}")), indent=2)
+    secrets["nats-cluster-authorization"] = {"authorization.conf": f"authorization: {authorization}\n"}
+    access_list = render_access_list(lambda user: first_of(f"valkey.{user}"), _VALKEY_USERS)
+    secrets["news-manager-redis-acl"] = {"users.acl": access_list}
+    for name, party in _MUTUAL_AUTH_SECRETS.items():
+        secrets[name] = {_MUTUAL_AUTH: render_mutual_auth(party, values_of)}
     return secrets
+
+
+def render_github(client_id: str, client_secret: str) -> Secrets:
+    return {GITHUB: {GITHUB_CLIENT_ID: client_id, GITHUB_CLIENT_SECRET: client_secret}}
+
+
+def read_values(secrets: Secrets) -> dict[str, tuple[str, ...]]:
+    """What ``values_of`` must know so that these come out as they are, as far as they are here.
+
+    Raises:
+        ValueError: one does not hold what its name says.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name in _SINGLE_VALUES.keys() & secrets.keys():
+        found[_SINGLE_VALUES[name]] = tuple(secrets[name].get(_PASSWORD, "").split())
+    for name in sorted(_MUTUAL_AUTH_SECRETS.keys() & secrets.keys()):
+        for value, known in _read_edges(
+            _MUTUAL_AUTH_SECRETS[name], yaml.safe_load(secrets[name].get(_MUTUAL_AUTH, ""))
+        ):
+            # While a secret is rotated, one end of its edge knows both values before the other does.
+            found[value] = max(found.get(value, ()), known, key=len)
+    for value, known in found.items():
+        if not known or not all(known):
+            raise ValueError(f"the Secret of {value} is empty")
+    return found
+
+
+def _read_edges(party: str, content: Any) -> Iterator[tuple[str, tuple[str, ...]]]:  # noqa: ANN401  # YAML
+    edges = chain(
+        ((f"{caller}.{party}", secrets) for caller, secrets in (content or {}).get("accepts", {}).items()),
+        ((f"{party}.{callee}", secrets) for callee, secrets in (content or {}).get("presents", {}).items()),
+    )
+    for edge, secrets in edges:
+        yield f"{edge}.token", _as_tuple(secrets["token"])
+        yield f"{edge}.statement-key", _as_tuple(secrets["statement_key"])
+
+
+def _as_tuple(values: str | Sequence[str]) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def as_manifests(secrets: Secrets, namespace: str, names: Collection[str]) -> list[dict[str, Any]]:
+    """The objects of Kubernetes for those of these names."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": {"app.kubernetes.io/part-of": "delinkcious"},
+            },
+            "type": "Opaque",
+            "stringData": dict(secrets[name]),
+        }
+        for name in sorted(names)
+    ]

@@ -4,11 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pkg.provisioning.cluster_secrets import render_secrets
+from pkg.provisioning.cluster_secrets import Secrets, render_github, render_secrets
 from pkg.runtime.mutual_auth import new_secret
 from tests.manifests.objects import Object, Workload, of_kind
-
-type Files = Mapping[str, Mapping[str, str]]
 
 
 class Variables(dict[str, str]):
@@ -38,12 +36,14 @@ class Given:
         return self.root / inside.lstrip("/")
 
 
-def make_secrets() -> Files:
+def make_secrets() -> Secrets:
+    """Every Secret of a cluster, GitHub's among them."""
     made: dict[str, tuple[str, ...]] = {}
-    return render_secrets(lambda name: made.setdefault(name, (new_secret(),)))
+    own = render_secrets(lambda name: made.setdefault(name, (new_secret(),)))
+    return {**own, **render_github("an id", new_secret())}
 
 
-def lay_out(objects: Iterable[Object], workload: Workload, container: Object, secrets: Files, root: Path) -> Given:
+def lay_out(objects: Iterable[Object], workload: Workload, container: Object, secrets: Secrets, root: Path) -> Given:
     objects = list(objects)
     maps = {thing["metadata"]["name"]: thing["data"] for thing in of_kind(objects, "ConfigMap")}
     for place, content in _mounted(workload, container, maps, secrets):
@@ -64,7 +64,7 @@ def _moved(name: str, value: str, root: Path) -> str:
 
 
 def _mounted(
-    workload: Workload, container: Object, maps: Files, secrets: Files
+    workload: Workload, container: Object, maps: Secrets, secrets: Secrets
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
     volumes = {volume["name"]: volume for volume in workload.volumes}
     for mount in container.get("volumeMounts", []):

@@ -107,9 +107,9 @@ def reference_faults(objects: Iterable[Object], secrets: Mapping[str, Collection
     for workload in workloads(objects):
         for kind, name, keys, optional in _references(workload):
             used[kind].add(name)
-            if optional:
-                continue
             if name not in known[kind]:
+                if optional:
+                    continue
                 yield f"{workload.place}: there is no {kind} {name}"
             elif missing := keys - known[kind][name]:
                 yield f"{workload.place}: {kind} {name} has no {', '.join(sorted(missing))}"
