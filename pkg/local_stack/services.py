@@ -37,8 +37,13 @@ _PASSED_ON: Final = (
     "DELINKCIOUS_TOKEN_CACHE_SECONDS",
     "ACCOUNT_DELETION_SETTLE",
     "ACCOUNT_DELETION_GRACE",
+    "RATE_LIMIT_FACTOR",
+    "TRUSTED_PROXIES",
+    "TRUSTED_PROXY_HEADER",
+    "CORS_ORIGINS",
     "LINK_CHECKER_CONFINED",
     "LINK_CHECKER_CONTACT",
+    "LINK_CHECKER_PORTS",
 )
 _ALLOWED: Final = "LINK_CHECKER_ALLOWED"
 _PROBE_TIMEOUT: Final = 3.0
@@ -62,8 +67,8 @@ class Service:
     looks_at_demo_site: bool = False
     #: Where it speaks HTTP, if its own port is for something else.
     http_port: int | None = None
-    #: Whether it keeps its data in Valkey.
-    valkey: bool = False
+    #: If it keeps something in Valkey: prefixes of the variables that tell it where that is, and as whom to log in.
+    valkey: tuple[str, str] | None = None
 
     @property
     def ports(self) -> dict[str, int]:
@@ -112,7 +117,7 @@ SERVICES: Final = (
         needs=(LINK_MANAGER, SOCIAL_GRAPH_MANAGER),
         events=True,
         http_port=6061,
-        valkey=True,
+        valkey=("NEWS_MANAGER_REDIS", "NEWS_REDIS"),
     ),
     Service(LINK_CHECK_FUNCTION, "fun.link_checker.host", "LINK_CHECK_FUNCTION", 8090, looks_at_demo_site=True),
     Service(LINK_CHECKER, "svc.link_checker_service", "LINK_CHECKER", 8082, needs=(LINK_CHECK_FUNCTION,), events=True),
@@ -122,6 +127,7 @@ SERVICES: Final = (
         "API_GATEWAY",
         5000,
         needs=(LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER),
+        valkey=("RATE_LIMIT_REDIS", "RATE_LIMIT_REDIS"),
     ),
 )
 
@@ -188,7 +194,7 @@ class Surroundings:
         if service.http_port is not None:
             variables["HTTP_PORT"] = str(self.ports[service.http_port_name])
         if service.valkey:
-            variables |= _valkey(self.valkey(service.name))
+            variables |= _valkey(service.valkey, self.valkey(service.name))
         if service.looks_at_demo_site:
             # Whatever else somebody lets it look at stays.
             allowed = [self.environment.get(_ALLOWED, ""), f"{LOOPBACK}:{self.ports[demo_site.NAME]}"]
@@ -215,13 +221,14 @@ def _events(login: Login) -> dict[str, str]:
     }
 
 
-def _valkey(login: Login) -> dict[str, str]:
+def _valkey(prefixes: tuple[str, str], login: Login) -> dict[str, str]:
+    server, user = prefixes
     return {
-        "NEWS_MANAGER_REDIS_SERVICE_HOST": login.host,
-        "NEWS_MANAGER_REDIS_SERVICE_PORT": str(login.port),
-        "NEWS_REDIS_USER": login.user,
-        "NEWS_REDIS_PASSWORD_FILE": str(login.password_file),
-        "NEWS_REDIS_TLS": str(login.tls).lower(),
+        f"{server}_SERVICE_HOST": login.host,
+        f"{server}_SERVICE_PORT": str(login.port),
+        f"{user}_USER": login.user,
+        f"{user}_PASSWORD_FILE": str(login.password_file),
+        f"{user}_TLS": str(login.tls).lower(),
     }
 
 

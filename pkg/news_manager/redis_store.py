@@ -43,7 +43,7 @@ from pkg.object_model import erasure
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.wire import news_event_from_wire, news_event_to_wire
 from pkg.runtime.json import decode, encode
-from pkg.runtime.redis import Script, ask
+from pkg.runtime.redis import Call, Script, ask
 
 #: Feeds that one script changes: while it runs, nobody else is served.
 FEEDS_AT_ONCE: Final = 500
@@ -66,8 +66,6 @@ _BY_NAME, _IN_GROUP, _AS_AUTHOR = range(3)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-
-type Call = tuple[Sequence[str], Sequence[Any]]
 
 
 # --- scripts about entries: all keys are the author's -----------------------------------------------------------------
@@ -540,17 +538,7 @@ class RedisNewsStore(NewsStore):
         if not calls:
             return []
         async with store_errors():
-            pipeline = self._redis.pipeline(transaction=False)
-            try:
-                for keys, arguments in calls:
-                    pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
-                return await pipeline.execute()
-            except NoScriptError:
-                # Loading it first would leave a gap in which a restart forgets it again.
-                return [
-                    await ask(self._redis, "EVAL", script.source, len(keys), *keys, *arguments)
-                    for keys, arguments in calls
-                ]
+            return await script.run_all(self._redis, calls)
 
 
 class _Line:

@@ -77,6 +77,13 @@ class UnsupportedMedia(DelinkciousError):
     default_code = "unsupported_media_type"
 
 
+class RateLimited(DelinkciousError):
+    """Asked too often; ``retry_after`` says when the next try will do."""
+
+    kind = "rate_limited"
+    default_code = "rate_limited"
+
+
 class Unavailable(DelinkciousError):
     """Something we depend on is away or overloaded; the same call may succeed later."""
 
@@ -109,6 +116,7 @@ ERROR_KINDS: dict[str, type[DelinkciousError]] = {
         PreconditionFailed,
         TooLarge,
         UnsupportedMedia,
+        RateLimited,
         Unavailable,
         DeadlineExceeded,
         Internal,

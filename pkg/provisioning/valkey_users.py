@@ -11,7 +11,7 @@ RULES: Final[Mapping[str, str]] = {
     ADMINISTRATOR: "~* &* +@all",
     "news-manager": "~feed:* ~news:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction"
     " -@admin -@dangerous",
-    "api-gateway": "~limit:* resetchannels -@all +@read +@write +@scripting +@connection -@admin -@dangerous",
+    "api-gateway": "~limit:* resetchannels -@all +get +set +time +eval +evalsha +@connection -@admin -@dangerous",
 }
 
 

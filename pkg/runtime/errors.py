@@ -39,6 +39,7 @@ ERROR_STATUS: Final[Mapping[str, Status]] = MappingProxyType(
         "precondition_failed": Status(412, 10, "ABORTED"),
         "too_large": Status(413, 8, "RESOURCE_EXHAUSTED"),
         "unsupported_media": Status(415, 3, "INVALID_ARGUMENT"),
+        "rate_limited": Status(429, 8, "RESOURCE_EXHAUSTED"),
         "unavailable": Status(503, 14, "UNAVAILABLE"),
         "deadline_exceeded": Status(504, 4, "DEADLINE_EXCEEDED"),
         "internal": Status(500, 13, "INTERNAL"),

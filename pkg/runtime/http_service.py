@@ -24,7 +24,7 @@ from pkg.object_model.errors import (
     Unavailable,
 )
 from pkg.object_model.types import MAX_BODY_BYTES
-from pkg.runtime.context import CURRENT_CONTEXT, RequestContext
+from pkg.runtime.context import CLIENT_ADDRESS, CURRENT_CONTEXT, RequestContext
 from pkg.runtime.errors import (
     ERROR_STATUS,
     METHOD_NOT_ALLOWED,
@@ -436,6 +436,8 @@ class _Exchange:
         }
         if self._status and not self._complete:
             values["incomplete"] = True
+        if client := CLIENT_ADDRESS.get():
+            values["client"] = client
         write_event("info", "request", values)
 
 

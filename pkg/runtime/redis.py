@@ -17,6 +17,9 @@ from pkg.runtime.secret import Password, passwords_of
 _CONNECT_TIMEOUT: Final = 1.0
 _POOL_TIMEOUT: Final = 2.0
 
+#: Keys and arguments.
+type Call = tuple[Sequence[str], Sequence[Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
@@ -73,6 +76,17 @@ class Script:
             return await ask(redis, "EVALSHA", self.sha, len(keys), *keys, *arguments)
         except NoScriptError:
             return await ask(redis, "EVAL", self.source, len(keys), *keys, *arguments)
+
+    async def run_all(self, redis: Redis, calls: Sequence[Call]) -> list[Any]:
+        """All of them in one go, and the replies in their order."""
+        pipeline = redis.pipeline(transaction=False)
+        try:
+            for keys, arguments in calls:
+                pipeline.evalsha(self.sha, len(keys), *keys, *arguments)
+            return await pipeline.execute()
+        except NoScriptError:
+            # Loading it first would leave a gap in which a restart forgets it again.
+            return [await ask(redis, "EVAL", self.source, len(keys), *keys, *arguments) for keys, arguments in calls]
 
 
 async def ask(redis: Redis, *command: Any) -> Any:  # noqa: ANN401  # replies are of any shape

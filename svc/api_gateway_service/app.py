@@ -9,12 +9,18 @@ from pkg.clients.news_client import NewsClient
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.object_model.clock import Clock, SystemClock
+from pkg.rate_limits.limiter import RateLimiter
+from pkg.rate_limits.redis_store import RedisLimitStore
+from pkg.rate_limits.store import LimitStore
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.errors import install_error_handlers
 from pkg.runtime.health import ReadinessProbe
 from pkg.runtime.http_service import HttpService
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.peers import connect_peer
+from pkg.runtime.redis import connect_redis
+from svc.api_gateway_service.limits import LimitedAuthenticator, LimitedPages, Limits
+from svc.api_gateway_service.operation import PREFIXES
 from svc.api_gateway_service.peers import Peers
 from svc.api_gateway_service.public_service import PublicHttpService
 from svc.api_gateway_service.readiness import ReachedOnce
@@ -27,7 +33,7 @@ from svc.api_gateway_service.tokens import TokenVerdicts
 async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]:
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
-    async with HttpSession() as session:
+    async with connect_redis(settings.limit_redis) as redis, HttpSession() as session:
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         peers = Peers(
             links=LinkClient(peer(LINK_MANAGER, settings.link_manager)),
@@ -35,17 +41,18 @@ async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]
             social_graph=SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager)),
             news=NewsClient(peer(NEWS_MANAGER, settings.news_manager)),
         )
-        yield build_gateway(settings, peers, clock)
+        yield build_gateway(settings, peers, clock, RedisLimitStore(redis, timeout=settings.limit_timeout))
 
 
-def build_gateway(settings: ApiGatewaySettings, peers: Peers, clock: Clock) -> HttpService:
+def build_gateway(settings: ApiGatewaySettings, peers: Peers, clock: Clock, limit_store: LimitStore) -> HttpService:
     """The gateway in front of these peers."""
-    verdicts = TokenVerdicts(peers.users, clock, lifetime=settings.token_cache_seconds)
-    app = build_app(peers, verdicts)
+    limits = Limits(RateLimiter(limit_store), users=settings.user_limits, addresses=settings.address_limits)
+    verdicts = TokenVerdicts(LimitedAuthenticator(peers.users, limits), clock, lifetime=settings.token_cache_seconds)
+    app = build_app(peers, verdicts, limits)
     install_error_handlers(app)
     return PublicHttpService(
         settings,
-        app,
+        LimitedPages(app, limits, PREFIXES),
         ReadinessProbe({"user-manager": ReachedOnce(peers.users).check}),
         body_limit,
         dict.fromkeys(FILE_PATHS, settings.stream_timeout),

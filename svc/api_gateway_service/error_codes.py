@@ -37,6 +37,7 @@ COMMON_ERRORS: Final = (
     ErrorCode(408, "body_too_slow", "The body did not arrive in time; send it faster, or less at once."),
     ErrorCode(413, "body_too_large", "The body is larger than the operation takes."),
     ErrorCode(414, "url_too_long", "The request's own URL is too long; send arguments in the body."),
+    ErrorCode(429, "rate_limited", "Too many requests; Retry-After says when to try again, RateLimit what is left."),
     ErrorCode(431, "headers_too_large", "There are too many headers, or they are too large."),
     ErrorCode(500, "internal", "Something went wrong on our side."),
     ErrorCode(500, "bad_upstream_reply", "A service behind the API gave an answer that cannot be read."),

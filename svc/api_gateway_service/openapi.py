@@ -25,8 +25,11 @@ it needs.
 An empty or null argument counts as not sent, but for `title` and `description` of `PUT /links`.
 
 **Answers.** Every success is a 200 with an empty `err`. A failure has another status, and says in `err` what to do and
-in `code` what happened: codes are stable, words are not. 503 and 504 are worth another try, after `Retry-After` seconds
-where that is told; do not repeat a POST after a 504 without an `Idempotency-Key`.
+in `code` what happened: codes are stable, words are not. 429, 503 and 504 are worth another try, after `Retry-After`
+seconds where that is told; do not repeat a POST after a 504 without an `Idempotency-Key`.
+
+**Limits.** So many requests a minute, for each user and for each address: `RateLimit-Policy` tells the limit and
+`RateLimit` what is left of it, as in draft-ietf-httpapi-ratelimit-headers-10. What is more is refused with a 429.
 
 **Pages.** A list that goes on has a `NextPageToken`: send it back as `start_token`, with the same filters.
 """
@@ -38,6 +41,10 @@ _GROUPS: Final = {
 }
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "DELETE"})
 _REQUEST_ID: Final[Schema] = {"$ref": "#/components/headers/X-Request-ID"}
+#: Where the limits are known, which they are not while their store is away.
+_STANDING: Final[dict[str, Schema]] = {
+    name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit-Policy", "RateLimit")
+}
 _SOME_REQUEST_ID: Final = "5f0c7a1e9b"
 _STATUS_WORDS: Final = {413: "Content Too Large", 414: "URI Too Long"}
 
@@ -70,6 +77,14 @@ def describe_api(operations: Sequence[Operation]) -> dict[str, Any]:
                 "Retry-After": {
                     "description": "Seconds after which another try may succeed.",
                     "schema": {"type": "integer", "minimum": 1, "examples": [1]},
+                },
+                "RateLimit-Policy": {
+                    "description": "The limit that this request counts for: its name, requests, seconds.",
+                    "schema": {"type": "string", "examples": ['"reads";q=1200;w=60']},
+                },
+                "RateLimit": {
+                    "description": "How many requests are left, and in how many seconds there is one more.",
+                    "schema": {"type": "string", "examples": ['"reads";r=1199;t=1']},
                 },
                 "WWW-Authenticate": {
                     "description": "How to send a token.",
@@ -179,7 +194,7 @@ def _file_body(arguments: Sequence[Argument]) -> dict[str, Any]:
 
 
 def _success(reply: Reply) -> dict[str, Any]:
-    headers: dict[str, Any] = {"X-Request-ID": _REQUEST_ID}
+    headers: dict[str, Any] = {"X-Request-ID": _REQUEST_ID} | _STANDING
     headers |= {
         name: {"description": schema["description"], "schema": {"type": "string", "examples": schema["examples"]}}
         for name, schema in reply.headers
@@ -213,7 +228,9 @@ def _failure(status: int, meanings: dict[str, str]) -> dict[str, Any]:
     headers: dict[str, Any] = {"X-Request-ID": _REQUEST_ID}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers |= _STANDING
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     codes = sorted(meanings)
     return {

@@ -16,6 +16,7 @@ from pkg.object_model.types import Actor, Identity
 from pkg.runtime.json import encode
 from svc.api_gateway_service.arguments import Argument
 from svc.api_gateway_service.error_codes import ErrorCode
+from svc.api_gateway_service.limits import Limits, Pace
 from svc.api_gateway_service.readers import JSON, Reader, read_path
 from svc.api_gateway_service.request_head import RequestHead, read_head
 from svc.api_gateway_service.schemas import Reply
@@ -61,18 +62,29 @@ class Operation:
     header_arguments: tuple[Argument, ...] = ()
     #: Beyond those that any operation can give.
     errors: tuple[ErrorCode, ...] = ()
+    #: Which limit it falls under, if not that of its method.
+    limited_as: Pace | None = None
 
     @property
     def title(self) -> str:
         """As it is called in messages."""
         return f"{self.method} {PREFIXES[0]}{self.path}"
 
-    def bind(self, verdicts: TokenVerdicts) -> Callable[[Request], Awaitable[Response]]:
+    @property
+    def pace(self) -> Pace:
+        return self.limited_as or (Pace.READS if self.method == "GET" else Pace.WRITES)
+
+    def bind(self, verdicts: TokenVerdicts, limits: Limits) -> Callable[[Request], Awaitable[Response]]:
         """The handler that Starlette calls."""
+
+        pace = self.pace
+
+        async def identify(head: RequestHead) -> Identity:
+            return await verdicts.identify(head.token())
 
         async def serve(http: Request) -> Response:
             head = read_head(http.scope["headers"])
-            identity = await verdicts.identify(head.token())
+            identity = await limits.admit(identify(head), pace)
             arguments, content = await self.reads.read(http, head, self.title)
             if self.path_arguments:
                 arguments |= read_path(http)
@@ -84,14 +96,14 @@ class Operation:
         return serve
 
 
-def mount(operations: Sequence[Operation], verdicts: TokenVerdicts) -> list[Route]:
+def mount(operations: Sequence[Operation], verdicts: TokenVerdicts, limits: Limits) -> list[Route]:
     """A route for each path under each prefix, in the order of the table.
 
     One route for all methods of a path: Starlette would name only the first route's in the Allow header of a 405.
     """
     by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
     for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation.bind(verdicts)
+        by_path.setdefault(operation.path, {})[operation.method] = operation.bind(verdicts, limits)
     return [
         Route(prefix + path, _dispatch(by_method), methods=list(by_method))
         for path, by_method in by_path.items()

@@ -7,6 +7,7 @@ from svc.api_gateway_service import error_codes, parameters, schemas
 from svc.api_gateway_service.application import Application
 from svc.api_gateway_service.documentation import documentation_routes
 from svc.api_gateway_service.handlers import Handlers
+from svc.api_gateway_service.limits import Limits, Pace
 from svc.api_gateway_service.openapi import describe_api
 from svc.api_gateway_service.operation import PREFIXES, Operation, mount
 from svc.api_gateway_service.peers import Peers
@@ -18,9 +19,9 @@ _IMPORT_PATHS: Final = frozenset(prefix + "/import" for prefix in PREFIXES)
 FILE_PATHS: Final = (*_IMPORT_PATHS, *(prefix + "/export" for prefix in PREFIXES))
 
 
-def build_app(peers: Peers, verdicts: TokenVerdicts) -> Application:
+def build_app(peers: Peers, verdicts: TokenVerdicts, limits: Limits) -> Application:
     operations = api_operations(Handlers(peers))
-    return Application([*mount(operations, verdicts), *documentation_routes(describe_api(operations))])
+    return Application([*mount(operations, verdicts, limits), *documentation_routes(describe_api(operations))])
 
 
 def body_limit(path: str) -> int:
@@ -342,6 +343,7 @@ def _files(handlers: Handlers) -> list[Operation]:
             handle=handlers.import_links,
             reply=schemas.IMPORTED,
             errors=(*error_codes.IMPORT_ERRORS, error_codes.LINKS_AWAY),
+            limited_as=Pace.FILES,
         ),
         Operation(
             name="export_links",
@@ -354,5 +356,6 @@ def _files(handlers: Handlers) -> list[Operation]:
             handle=handlers.export_links,
             reply=schemas.BOOKMARKS,
             errors=(error_codes.LINKS_AWAY,),
+            limited_as=Pace.FILES,
         ),
     ]

@@ -1,11 +1,39 @@
 """What the API gateway is told from outside."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
+from pkg.rate_limits.store import Limit
 from pkg.runtime.access import API_GATEWAY
-from pkg.runtime.settings import HostName, ListenPort, PortNumber, ServiceAddress, ServiceSettings
+from pkg.runtime.redis import RedisAddress
+from pkg.runtime.settings import (
+    HostName,
+    ListenPort,
+    Mode,
+    PortNumber,
+    Seconds,
+    SecretFile,
+    ServiceAddress,
+    ServiceSettings,
+)
+from svc.api_gateway_service.client_address import ForwardedHeader, Network, parse_networks
+from svc.api_gateway_service.cross_origin import parse_origins
+from svc.api_gateway_service.limits import Pace
+
+
+def _read_networks(value: object) -> object:
+    return parse_networks(value) if isinstance(value, str) else value
+
+
+def _read_origins(value: object) -> object:
+    return parse_origins(value) if isinstance(value, str) else value
+
+
+#: 0 is without limit.
+Requests = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class ApiGatewaySettings(ServiceSettings):
@@ -15,6 +43,14 @@ class ApiGatewaySettings(ServiceSettings):
     #: Seconds for which a token is taken without asking again: so long may one that was revoked still open the door.
     #: 0 asks every time.
     token_cache_seconds: float = Field(default=5.0, ge=0, le=60, validation_alias="DELINKCIOUS_TOKEN_CACHE_SECONDS")
+
+    #: Where the public finds us. With https, browsers are told to use nothing else.
+    public_url: str = Field(
+        default="",
+        max_length=200,
+        pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$",
+        validation_alias="DELINKCIOUS_PUBLIC_URL",
+    )
 
     link_manager_host: HostName = Field(validation_alias="LINK_MANAGER_SERVICE_HOST")
     link_manager_port: PortNumber = Field(default=8080, validation_alias="LINK_MANAGER_SERVICE_PORT")
@@ -26,6 +62,81 @@ class ApiGatewaySettings(ServiceSettings):
     news_manager_host: HostName = Field(validation_alias="NEWS_MANAGER_SERVICE_HOST")
     #: Of its HTTP; NEWS_MANAGER_SERVICE_PORT is gRPC's.
     news_manager_port: PortNumber = Field(default=6061, validation_alias="NEWS_MANAGER_SERVICE_PORT_HTTP")
+
+    #: Where buckets of tokens are, which all gateways share.
+    limit_redis_host: HostName = Field(validation_alias="RATE_LIMIT_REDIS_SERVICE_HOST")
+    limit_redis_port: PortNumber = Field(default=6379, validation_alias="RATE_LIMIT_REDIS_SERVICE_PORT")
+    limit_redis_user: str = Field(
+        default=API_GATEWAY, min_length=1, max_length=64, validation_alias="RATE_LIMIT_REDIS_USER"
+    )
+    limit_redis_tls: bool = Field(default=False, validation_alias="RATE_LIMIT_REDIS_TLS")
+    limit_redis_password: SecretFile = Field(validation_alias="RATE_LIMIT_REDIS_PASSWORD_FILE")
+    #: Seconds. Who is not answered in time lets everybody go on.
+    limit_timeout: Seconds = Field(default=0.1, validation_alias="RATE_LIMIT_TIMEOUT")
+    #: All limits are multiplied by it; 0 switches all of them off. On a developer's machine everybody comes from one
+    #: address, and load is what is looked for.
+    limit_factor: float = Field(
+        default_factory=lambda data: 100.0 if data.get("mode") == Mode.LOCAL else 1.0,
+        ge=0,
+        le=1_000_000,
+        validation_alias="RATE_LIMIT_FACTOR",
+    )
+    #: In a minute, of one user.
+    user_reads: Requests = Field(default=1_200, validation_alias="RATE_LIMIT_USER_READS")
+    user_writes: Requests = Field(default=300, validation_alias="RATE_LIMIT_USER_WRITES")
+    user_files: Requests = Field(default=20, validation_alias="RATE_LIMIT_USER_FILES")
+    #: In a minute, from one address: that of many, where a company or a provider has one for all.
+    address_reads: Requests = Field(default=6_000, validation_alias="RATE_LIMIT_ADDRESS_READS")
+    address_writes: Requests = Field(default=1_500, validation_alias="RATE_LIMIT_ADDRESS_WRITES")
+    address_files: Requests = Field(default=100, validation_alias="RATE_LIMIT_ADDRESS_FILES")
+    address_pages: Requests = Field(default=1_200, validation_alias="RATE_LIMIT_ADDRESS_PAGES")
+    address_logins: Requests = Field(default=60, validation_alias="RATE_LIMIT_ADDRESS_LOGINS")
+    #: Requests with a token that is nobody's, or with none.
+    address_failures: Requests = Field(default=120, validation_alias="RATE_LIMIT_ADDRESS_FAILURES")
+
+    #: Proxies whose word on where a request comes from is taken: addresses and networks, with commas between them.
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_read_networks)] = Field(
+        default=(), validation_alias="TRUSTED_PROXIES"
+    )
+    #: Where they say it.
+    forwarded_header: ForwardedHeader = Field(
+        default=ForwardedHeader.X_FORWARDED_FOR, validation_alias="TRUSTED_PROXY_HEADER"
+    )
+    #: Sites whose scripts may call the API, such as https://app.example, with commas between them; * is any.
+    cors_origins: Annotated[frozenset[str], NoDecode, BeforeValidator(_read_origins)] = Field(
+        default=frozenset(), validation_alias="CORS_ORIGINS"
+    )
+
+    @property
+    def limit_redis(self) -> RedisAddress:
+        return RedisAddress(
+            self.limit_redis_host,
+            self.limit_redis_port,
+            self.limit_redis_user,
+            self.limit_redis_password,
+            self.limit_redis_tls,
+        )
+
+    @property
+    def user_limits(self) -> dict[Pace, Limit]:
+        quotas = {Pace.READS: self.user_reads, Pace.WRITES: self.user_writes, Pace.FILES: self.user_files}
+        return self._limits("", quotas)
+
+    @property
+    def address_limits(self) -> dict[Pace, Limit]:
+        quotas = {
+            Pace.READS: self.address_reads,
+            Pace.WRITES: self.address_writes,
+            Pace.FILES: self.address_files,
+            Pace.PAGES: self.address_pages,
+            Pace.LOGINS: self.address_logins,
+            Pace.FAILURES: self.address_failures,
+        }
+        return self._limits("address-", quotas)
+
+    def _limits(self, prefix: str, quotas: Mapping[Pace, int]) -> dict[Pace, Limit]:
+        wanted = {pace: quota * self.limit_factor for pace, quota in quotas.items()}
+        return {pace: Limit(prefix + pace, max(1, round(quota))) for pace, quota in wanted.items() if quota}
 
     @property
     def link_manager(self) -> ServiceAddress:

@@ -1,5 +1,6 @@
 """The gateway in this process, its services behind real sockets, their managers in memory."""
 
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,11 +14,13 @@ from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
+from pkg.rate_limits.memory_store import MemoryLimitStore
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_service import HttpService
 from pkg.runtime.http_session import HttpSession
+from pkg.runtime.secret import Secret
 from pkg.runtime.settings import Mode
 from svc.api_gateway_service.app import build_gateway
 from svc.api_gateway_service.handlers import Handlers
@@ -42,6 +45,8 @@ SETTINGS = ApiGatewaySettings(
     user_manager_host="127.0.0.1",
     social_graph_manager_host="127.0.0.1",
     news_manager_host="127.0.0.1",
+    limit_redis_host="127.0.0.1",
+    limit_redis_password=Secret.of("unused"),
 )
 
 
@@ -151,7 +156,8 @@ class GatewayHouse:
 def make_gateway(
     peers: Peers, clock: FakeClock, document: dict[str, Any], settings: ApiGatewaySettings = SETTINGS
 ) -> Gateway:
-    return Gateway(build_gateway(settings, peers, clock), Conformance(document))
+    store = MemoryLimitStore(time.monotonic)
+    return Gateway(build_gateway(settings, peers, clock, store), Conformance(document))
 
 
 @asynccontextmanager

@@ -31,8 +31,20 @@ def secrets_file(folder: Path, *callees: str) -> Path:
     return path
 
 
+def limit_store(
+    folder: Path, host: str = "127.0.0.1", port: int = 9, password: str = "a long password"
+) -> dict[str, str]:
+    file = folder / "limit-store-password"
+    file.write_text(password)
+    return {
+        "RATE_LIMIT_REDIS_SERVICE_HOST": host,
+        "RATE_LIMIT_REDIS_SERVICE_PORT": str(port),
+        "RATE_LIMIT_REDIS_PASSWORD_FILE": str(file),
+    }
+
+
 def environment(file: Path, base_urls: Mapping[str, str]) -> dict[str, str]:
-    variables = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)}
+    variables = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)} | limit_store(file.parent)
     for callee, base_url in base_urls.items():
         prefix = callee.replace("-", "_").upper()
         address = urlsplit(base_url)
@@ -81,7 +93,9 @@ async def test_without_a_secret_for_each_service_there_is_no_gateway(
 def test_settings(tmp_path: Path) -> None:
     file = secrets_file(tmp_path, *CALLEES)
     hosts = {f"{callee.replace('-', '_').upper()}_SERVICE_HOST": "host" for callee in CALLEES}
-    settings = read_settings(ApiGatewaySettings, {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)} | hosts)
+    settings = read_settings(
+        ApiGatewaySettings, {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)} | hosts | limit_store(tmp_path)
+    )
     assert (settings.port, settings.token_cache_seconds) == (5000, 5.0)
     assert settings.link_manager.base_url == "http://host:8080"
     assert settings.user_manager.base_url == "http://host:7070"
@@ -95,4 +109,6 @@ def test_settings(tmp_path: Path) -> None:
         "USER_MANAGER_SERVICE_HOST",
         "SOCIAL_GRAPH_MANAGER_SERVICE_HOST",
         "NEWS_MANAGER_SERVICE_HOST",
+        "RATE_LIMIT_REDIS_SERVICE_HOST",
+        "RATE_LIMIT_REDIS_PASSWORD_FILE",
     ]

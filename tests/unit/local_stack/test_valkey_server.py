@@ -46,9 +46,8 @@ ALLOWED = [
     ("news-manager", ["SET", "news:{17}:7", "body", "EX", "60"]),
     ("news-manager", ["EVAL", "return redis.call('LLEN', KEYS[1])", "1", "feed:{17}:7"]),
     ("news-manager", ["MULTI"]),
-    ("api-gateway", ["INCR", "limit:{1}:7"]),
-    ("api-gateway", ["EXPIRE", "limit:{1}:7", "60"]),
-    ("api-gateway", ["EVAL", "return redis.call('INCR', KEYS[1])", "1", "limit:{1}:7"]),
+    ("api-gateway", ["SET", "limit:{1}:reads:7", "1", "PX", "60"]),
+    ("api-gateway", ["EVAL", "return redis.call('TIME')", "1", "limit:{1}:reads:7"]),
     (ADMINISTRATOR, ["SET", "anything", "x"]),
     (ADMINISTRATOR, ["CONFIG", "GET", "maxmemory"]),
 ]
@@ -58,6 +57,8 @@ FORBIDDEN = [
     ("news-manager", ["EVAL", "return redis.call('GET', KEYS[1])", "1", "limit:{1}:7"]),
     ("api-gateway", ["LRANGE", "feed:{17}:7", "0", "-1"]),
     ("api-gateway", ["MULTI"]),
+    ("api-gateway", ["DEL", "limit:{1}:reads:7"]),
+    ("api-gateway", ["SCRIPT", "FLUSH"]),
     *(
         (user, command)
         for user in ("news-manager", "api-gateway")
