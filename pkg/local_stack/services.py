@@ -61,7 +61,7 @@ class Service:
     database: str | None = None
     #: Names of the services that it calls.
     needs: tuple[str, ...] = ()
-    #: Whether it tells events, or hears them.
+    #: Whether it tells or hears something over NATS.
     events: bool = False
     #: What it finds on the demo site, it may look at.
     looks_at_demo_site: bool = False
@@ -90,6 +90,7 @@ SERVICES: Final = (
         7070,
         "user_manager",
         (SOCIAL_GRAPH_MANAGER, LINK_MANAGER, NEWS_MANAGER),
+        events=True,
     ),
     Service(
         SOCIAL_GRAPH_MANAGER,

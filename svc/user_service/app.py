@@ -8,6 +8,7 @@ from functools import partial
 from pkg.clients.link_client import LinkClient
 from pkg.clients.news_client import NewsClient
 from pkg.clients.social_graph_client import SocialGraphClient
+from pkg.events.nats_bus import connect_nats
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.object_model.interfaces import UserData
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER
@@ -24,6 +25,7 @@ from pkg.user_manager.providers import LocalProvider
 from pkg.user_manager.sql_deletion_store import SqlDeletionStore
 from pkg.user_manager.sql_store import SqlUserStore
 from svc.user_service.deletions import delete_accounts_for_ever
+from svc.user_service.events import announce_revocations, record_uses_for_ever
 from svc.user_service.routes import body_limit, build_app
 from svc.user_service.settings import UserServiceSettings
 
@@ -35,6 +37,7 @@ async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService
     async with (
         await open_pool(settings.database, application_name=settings.service_name) as pool,
         HttpSession() as session,
+        connect_nats(settings) as bus,
     ):
         ids = TimeOrderedIds(clock)
         deletion_store = SqlDeletionStore(pool)
@@ -52,6 +55,7 @@ async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService
             # Takes everybody's word for who they are, hence local mode alone (loopback). Without a provider a login
             # needs a ticket that this service has issued.
             provider=LocalProvider() if settings.is_local else None,
+            on_revoked=announce_revocations(bus),
         )
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         holders: dict[DeletionStep, UserData] = {
@@ -61,10 +65,13 @@ async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService
         }
         worker = DeletionWorker(deletion_store, holders, clock, ids)
         caller_auth = check_callers(settings, mutual_auth, clock)
-        async with run_in_background(delete_accounts_for_ever(worker, deletion_store, clock)):
+        async with run_in_background(
+            record_uses_for_ever(manager.record_uses), delete_accounts_for_ever(worker, deletion_store, clock)
+        ):
             yield build_http_service(
                 settings,
                 build_app(manager, caller_auth, docs=settings.is_local),
+                # The database only: without NATS people log in and out as ever, and gateways notice seconds later.
                 readiness={"database": partial(check_schema, pool, "pkg.user_manager.migrations")},
                 body_limit=body_limit,
             )

@@ -4,22 +4,31 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pkg.events.settings import NatsSettings
 from pkg.runtime.access import USER_MANAGER
 from pkg.runtime.postgres import PostgresAddress
 from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, ServiceAddress, ServiceSettings
 from pkg.user_manager.deletions import SETTLE
 
 
-class UserServiceSettings(ServiceSettings):
-    service_name: ClassVar[str] = USER_MANAGER
+class UserSweepSettings(ServiceSettings):
+    """What the sweep needs, which is a part of what the service does."""
 
-    port: ListenPort = 7070
+    service_name: ClassVar[str] = USER_MANAGER
 
     db_host: HostName = Field(validation_alias="USER_DB_SERVICE_HOST")
     db_port: PortNumber = Field(default=5432, validation_alias="USER_DB_SERVICE_PORT")
     db_name: str = Field(default="user_manager", validation_alias="USER_DB_NAME")
     db_user: str = Field(default="user_manager_service", validation_alias="USER_DB_USER")
     db_password: SecretFile = Field(validation_alias="USER_DB_PASSWORD_FILE")
+
+    @property
+    def database(self) -> PostgresAddress:
+        return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password)
+
+
+class UserServiceSettings(UserSweepSettings, NatsSettings):
+    port: ListenPort = 7070
 
     link_manager_host: HostName = Field(validation_alias="LINK_MANAGER_SERVICE_HOST")
     link_manager_port: PortNumber = Field(default=8080, validation_alias="LINK_MANAGER_SERVICE_PORT")
@@ -47,7 +56,3 @@ class UserServiceSettings(ServiceSettings):
     @property
     def news_manager(self) -> ServiceAddress:
         return ServiceAddress(host=self.news_manager_host, port=self.news_manager_port)
-
-    @property
-    def database(self) -> PostgresAddress:
-        return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password)
