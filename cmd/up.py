@@ -31,8 +31,10 @@ People log in with GitHub where GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET are th
 URL/login/authorized (GITHUB_URL: of an Enterprise), with another provider by OIDC_ISSUER, OIDC_CLIENT_ID and
 OIDC_CLIENT_SECRET; without either, by the name of a user. DELINKCIOUS_PUBLIC_URL is where people reach the gateway, if
 that is not where it listens.
-MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED, LINK_CHECKER_CONTACT and
-LINK_CHECKER_CONFINED (true: nothing but the demo site is looked at) are passed on. NO_COLOR is heeded.
+
+MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED, LINK_CHECKER_CONTACT,
+LINK_CHECKER_PORTS and LINK_CHECKER_CONFINED (true: nothing but the demo site is looked at) are passed on.
+NO_COLOR is heeded.
 
 Ctrl-C stops everything in good order; a second one kills what is left.
 """

@@ -40,12 +40,15 @@ _PASSED_ON: Final = (
     "GITHUB_API_URL",
     "OIDC_ISSUER",
     "OIDC_CLIENT_ID",
+    "ACCOUNT_DELETION_SETTLE",
+    "ACCOUNT_DELETION_GRACE",
     "RATE_LIMIT_FACTOR",
     "TRUSTED_PROXIES",
     "TRUSTED_PROXY_HEADER",
     "CORS_ORIGINS",
     "LINK_CHECKER_CONFINED",
     "LINK_CHECKER_CONTACT",
+    "LINK_CHECKER_PORTS",
 )
 _ALLOWED: Final = "LINK_CHECKER_ALLOWED"
 _PROBE_TIMEOUT: Final = 3.0
@@ -63,7 +66,7 @@ class Service:
     database: str | None = None
     #: Names of the services that it calls.
     needs: tuple[str, ...] = ()
-    #: Whether it tells events, or hears them.
+    #: Whether it tells or hears something over NATS.
     events: bool = False
     #: What it finds on the demo site, it may look at.
     looks_at_demo_site: bool = False
@@ -87,7 +90,15 @@ class Service:
 
 #: In the order in which they are shown; they are stopped in the reverse one.
 SERVICES: Final = (
-    Service(USER_MANAGER, "svc.user_service", "USER_MANAGER", 7070, "user_manager"),
+    Service(
+        USER_MANAGER,
+        "svc.user_service",
+        "USER_MANAGER",
+        7070,
+        "user_manager",
+        (SOCIAL_GRAPH_MANAGER, LINK_MANAGER, NEWS_MANAGER),
+        events=True,
+    ),
     Service(
         SOCIAL_GRAPH_MANAGER,
         "svc.social_graph_service",
