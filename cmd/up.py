@@ -26,8 +26,9 @@ Servers of your own are used, and not started, where the environment names them:
   DELINKCIOUS_POSTGRES_URL  postgresql://user:password@host:5432/postgres, of a role that may create roles and databases
   DELINKCIOUS_NATS_URL      nats://user:password@host:4222, of a user who may do anything with JetStream
   DELINKCIOUS_REDIS_URL     redis://user:password@host:6379
-MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED, LINK_CHECKER_CONTACT and
-LINK_CHECKER_CONFINED (true: nothing but the demo site is looked at) are passed on. NO_COLOR is heeded.
+MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED, LINK_CHECKER_CONTACT,
+LINK_CHECKER_PORTS and LINK_CHECKER_CONFINED (true: nothing but the demo site is looked at) are passed on.
+NO_COLOR is heeded.
 
 Ctrl-C stops everything in good order; a second one kills what is left.
 """

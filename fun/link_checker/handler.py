@@ -47,7 +47,7 @@ def prepare(context: Any, settings: LinkCheckFunctionSettings) -> None:  # noqa:
     mutual_auth = context.user_data.mutual_auth = settings.load_mutual_auth()
     context.user_data.caller_auth = check_callers(settings, mutual_auth, SystemClock())
     context.user_data.checker = LinkChecker(
-        allowed=settings.allowed, confined=settings.confined, contact=settings.contact
+        allowed=settings.allowed, ports=settings.ports, confined=settings.confined, contact=settings.contact
     )
 
 

@@ -5,13 +5,17 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from pkg.link_checker.address_guard import HostPort, parse_allowed
+from pkg.link_checker.address_guard import HostPort, parse_allowed, parse_ports
 from pkg.runtime.access import LINK_CHECK_FUNCTION
 from pkg.runtime.settings import ListenPort, Seconds, ServiceSettings
 
 
 def _read_allowed(value: object) -> object:
     return parse_allowed(value) if isinstance(value, str) else value
+
+
+def _read_ports(value: object) -> object:
+    return parse_ports(value) if isinstance(value, str) else value
 
 
 class LinkCheckFunctionSettings(ServiceSettings):
@@ -24,7 +28,11 @@ class LinkCheckFunctionSettings(ServiceSettings):
     allowed: Annotated[frozenset[HostPort], NoDecode, BeforeValidator(_read_allowed)] = Field(
         default=frozenset(), validation_alias="LINK_CHECKER_ALLOWED"
     )
-    #: Nothing but those is looked at, and no name is looked up: for machines that must not reach the web.
+    #: Ports of public addresses that are looked at besides 80 and 443.
+    ports: Annotated[frozenset[int], NoDecode, BeforeValidator(_read_ports)] = Field(
+        default=frozenset(), validation_alias="LINK_CHECKER_PORTS"
+    )
+    #: Nothing but the allowed places is looked at, and no name is looked up: for machines that must not reach the web.
     confined: bool = Field(default=False, validation_alias="LINK_CHECKER_CONFINED")
     #: A URL or an address, sent with each check, where the owner of a site finds out who we are.
     contact: str = Field(default="", max_length=200, pattern=r"^[!-'*-:<-~]*$", validation_alias="LINK_CHECKER_CONTACT")

@@ -7,6 +7,7 @@ moment earlier, or what an earlier URL of a redirect was, says nothing about tha
 
 import ipaddress
 import socket
+from collections.abc import Collection
 from typing import Any, Final
 
 type IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -15,7 +16,8 @@ type HostPort = tuple[str, int]
 #: As ``socket.getaddrinfo`` gives it: family, type, protocol, canonical name, address.
 type AddressInfo = tuple[Any, ...]
 
-PUBLIC_PORTS: Final = frozenset({80, 443, 8080, 8443})
+#: Of the web; others only where an operator names them.
+WEB_PORTS: Final = frozenset({80, 443})
 MAX_ALLOWED: Final = 100
 
 #: What is not out there (IANA's special-purpose registry, RFC 6890), and what clouds put into the public space.
@@ -57,6 +59,8 @@ _CLOSED_IPV6: Final = tuple(
 )
 #: Where a network has IPv6 only, the public IPv4 addresses are seen under this prefix (RFC 6052).
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+#: The third quarter of an IPv6 address that leads to the IPv4 address behind it, where ISATAP is in use (RFC 5214).
+_ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 
 class AddressRefused(OSError):
@@ -72,22 +76,52 @@ def is_public(address: IpAddress) -> bool:
         return not any(address in network for network in _CLOSED_IPV4)
     if address.ipv4_mapped is not None:
         return is_public(address.ipv4_mapped)
+    embedded = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     if address in _NAT64:
-        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+        return is_public(embedded)
+    # A zone is one of this machine's own networks.
+    if address.scope_id or (int(address) >> 32 & 0xFFFF_FFFF in _ISATAP and not is_public(embedded)):
+        return False
     return address in _OPEN_IPV6 and not any(address in network for network in _CLOSED_IPV6)
 
 
-def open_guarded_socket(info: AddressInfo) -> socket.socket:
+def open_guarded_socket(info: AddressInfo, ports: Collection[int] = WEB_PORTS) -> socket.socket:
     """A socket for exactly this address; what connects it takes the same ``info``.
 
     Raises:
-        AddressRefused: the address is not public, or the port none of the web's.
+        AddressRefused: the address is not public or in no form of our own, or the port is none of ``ports``.
     """
-    family, kind, protocol, _, destination = info
-    host, port = destination[:2]
-    if port not in PUBLIC_PORTS or not is_public(ipaddress.ip_address(host)):
+    family, kind, protocol, _, (host, port, *rest) = info
+    zone = rest[1] if len(rest) > 1 else 0
+    if port not in ports or zone or not _is_public_text(host):
         raise AddressRefused
     return socket.socket(family, kind, protocol)
+
+
+def _is_public_text(host: str) -> bool:
+    try:
+        return is_public(ipaddress.ip_address(host))
+    except ValueError:
+        # ``127.1``, ``0177.0.0.1``, ``2130706433``: forms that a connect understands, each system in its own way.
+        return False
+
+
+def is_number(name: str) -> bool:
+    """Whether a host is meant as an IPv4 address, however it is written (WHATWG URL standard, "ends in a number")."""
+    last = name.rstrip(".").rpartition(".")[2].lower()
+    return last.isdigit() or (last.startswith("0x") and all(digit in "0123456789abcdef" for digit in last[2:]))
+
+
+def parse_ports(text: str) -> frozenset[int]:
+    """Ports, separated by commas, to which a check may go besides those of the web.
+
+    Raises:
+        ValueError: one of them is none, or there are too many.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if len(entries) > MAX_ALLOWED:
+        raise ValueError(f"has more than {MAX_ALLOWED} entries")
+    return frozenset(map(_parse_port, entries))
 
 
 def parse_allowed(text: str) -> frozenset[HostPort]:
@@ -105,6 +139,16 @@ def parse_allowed(text: str) -> frozenset[HostPort]:
 def _parse_host_port(entry: str) -> HostPort:
     host, _, port = entry.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65_535 or "/" in host:
+    try:
+        number = _parse_port(port)
+    except ValueError:
+        number = 0
+    if not host or not number or "/" in host:
         raise ValueError(f"{entry!r} is not host:port")
-    return host.lower(), int(port)
+    return host.lower(), number
+
+
+def _parse_port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 65_535):
+        raise ValueError(f"{text!r} is not a port")
+    return int(text)

@@ -14,7 +14,7 @@ import aiohttp
 from prometheus_client import Counter
 from yarl import URL
 
-from pkg.link_checker.address_guard import AddressInfo, HostPort, open_guarded_socket
+from pkg.link_checker.address_guard import WEB_PORTS, AddressInfo, HostPort, open_guarded_socket
 from pkg.link_checker.host_slots import HostSlots
 from pkg.link_checker.judgement import (
     ADDRESS_NOT_ALLOWED,
@@ -56,10 +56,11 @@ class LinkChecker(interfaces.LinkChecker):
         self,
         *,
         allowed: Collection[HostPort] = (),
+        ports: Collection[int] = (),
         confined: bool = False,
         contact: str = "",
         lookup: Lookup = look_up,
-        open_socket: Callable[[AddressInfo], socket.socket] = open_guarded_socket,
+        open_socket: Callable[[AddressInfo, Collection[int]], socket.socket] = open_guarded_socket,
         deadline: float = CHECK_DEADLINE,
         head_deadline: float = HEAD_DEADLINE,
         max_checks: int = MAX_CHECKS,
@@ -67,13 +68,16 @@ class LinkChecker(interfaces.LinkChecker):
     ) -> None:
         """``allowed``: places to which the guard does not apply. ``confined``: nothing else is looked at.
 
+        ``ports``: of public addresses, besides the web's own.
+
         ``contact``: where a site's owner finds us.
         """
         self._allowed = frozenset(allowed)
         self._confined = confined
         self._headers = {"User-Agent": _USER_AGENT.format(f"; +{contact}" if contact else ""), "Accept": "*/*"}
         self._lookup = lookup
-        self._open_socket = open_socket
+        all_ports = WEB_PORTS.union(ports)
+        self._open_socket = lambda info: open_socket(info, all_ports)
         self._deadline = deadline
         self._head_deadline = head_deadline
         self._checks = asyncio.Semaphore(max_checks)
@@ -196,20 +200,21 @@ def _read_url(text: str) -> URL | None:
         return None
     try:
         url = URL(text)
+        return url.with_fragment(None) if _can_be_asked(url) else None
     except ValueError:
         return None
-    return url.with_fragment(None) if _can_be_asked(url) else None
 
 
 def _redirected(url: URL, location: str) -> URL | None:
     """None if it leads to nothing that could be asked."""
     try:
         following = url.join(URL(location))
+        return following if _can_be_asked(following) else None
     except ValueError:
         return None
-    return following if _can_be_asked(following) else None
 
 
 def _can_be_asked(url: URL) -> bool:
+    """Raises ValueError for what cannot be read: a URL is taken apart as its parts are asked for."""
     # A user name would be sent on as a login.
     return url.scheme in _SCHEMES and bool(url.host) and url.port != 0 and url.user is None and url.password is None

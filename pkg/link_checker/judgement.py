@@ -64,6 +64,8 @@ def judge_status(status: int) -> Verdict:
 
 #: The first that fits holds: aiohttp's own time-outs, for one, are other faults as well.
 _FAULTS: Final[tuple[tuple[type[Exception], Verdict], ...]] = (
+    # A number in a form that each system reads in its own way.
+    (aiohttp.InvalidURL, ADDRESS_NOT_ALLOWED),
     (TimeoutError, TIMED_OUT),
     (aiohttp.ClientConnectorCertificateError, CERTIFICATE_INVALID),
     (aiohttp.ClientSSLError, TLS_FAILED),

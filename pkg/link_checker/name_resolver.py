@@ -12,16 +12,29 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from pkg.link_checker.address_guard import AddressInfo, AddressRefused, is_public
+from pkg.link_checker.address_guard import AddressInfo, AddressRefused, is_number, is_public
 
 #: ``socket.getaddrinfo`` blocks its thread for as long as a name server keeps it waiting. With the loop's own few
 #: threads, the names of one slow zone would stop every check.
 _THREADS: Final = 64
 #: Of one name; more than any honest one has.
 _MAX_ADDRESSES: Final = 16
-#: Top-level domains that mean something else in every network (RFC 6761, 6762, 7686, 8375, 9476; "internal" is
-#: reserved by ICANN for private use).
-_LOCAL_DOMAINS: Final = (".localhost", ".local", ".internal", ".home.arpa", ".onion", ".alt")
+#: Top-level domains that mean something else in every network (RFC 6761, 6762 with appendix G, 7686, 8375, 9476;
+#: "internal" is reserved by ICANN for private use, and "cluster.local" is Kubernetes').
+_LOCAL_DOMAINS: Final = (
+    ".localhost",
+    ".localdomain",
+    ".local",
+    ".internal",
+    ".intranet",
+    ".private",
+    ".corp",
+    ".home",
+    ".lan",
+    ".home.arpa",
+    ".onion",
+    ".alt",
+)
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 #: Of a name and a port, as ``socket.getaddrinfo`` has it; blocks, and raises ``socket.gaierror``.
@@ -49,13 +62,13 @@ class NameResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """
         Raises:
-            AddressRefused: a name of somebody's own network, which means another thing here, or none of its addresses
-                is public.
+            AddressRefused: a name of somebody's own network, which means another thing here, a number, which each
+                system reads in its own way, or none of its addresses is public.
             NoSuchName: nobody has it.
             OSError: the name servers did not say.
         """
         name = host.lower().rstrip(".")
-        if "." not in name or name.endswith(_LOCAL_DOMAINS):
+        if "." not in name or name.endswith(_LOCAL_DOMAINS) or is_number(name):
             raise AddressRefused
         loop = asyncio.get_running_loop()
         try:
@@ -69,7 +82,7 @@ class NameResolver(AbstractResolver):
             # A label of more than 63 characters, or an empty one.
             raise NoSuchName from None
         # Left out here only so that the public ones are not kept waiting: the guard of the socket has the last word.
-        public = [info for info in found[:_MAX_ADDRESSES] if is_public(ipaddress.ip_address(info[4][0]))]
+        public = [info for info in found if is_public(ipaddress.ip_address(info[4][0]))][:_MAX_ADDRESSES]
         if not public:
             raise AddressRefused
         return [_result(host, info) for info in public]

@@ -37,3 +37,7 @@ class SecretStore:
     def values(self, name: str) -> tuple[str, ...]:
         """Likewise, and the other one that holds as well while it is rotated."""
         return tuple(self.path(name).read_text(encoding="utf-8").split())
+
+    def put(self, name: str, values: tuple[str, ...]) -> None:
+        """In the form in which services read them (see ``pkg.runtime.secret``)."""
+        write_private(self.path(name), "\n".join(values))

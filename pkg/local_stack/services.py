@@ -41,6 +41,7 @@ _PASSED_ON: Final = (
     "CORS_ORIGINS",
     "LINK_CHECKER_CONFINED",
     "LINK_CHECKER_CONTACT",
+    "LINK_CHECKER_PORTS",
 )
 _ALLOWED: Final = "LINK_CHECKER_ALLOWED"
 _PROBE_TIMEOUT: Final = 3.0
@@ -58,7 +59,7 @@ class Service:
     database: str | None = None
     #: Names of the services that it calls.
     needs: tuple[str, ...] = ()
-    #: Whether it tells events, or hears them.
+    #: Whether it tells or hears something over NATS.
     events: bool = False
     #: What it finds on the demo site, it may look at.
     looks_at_demo_site: bool = False
@@ -80,7 +81,7 @@ class Service:
 
 #: In the order in which they are shown; they are stopped in the reverse one.
 SERVICES: Final = (
-    Service(USER_MANAGER, "svc.user_service", "USER_MANAGER", 7070, "user_manager"),
+    Service(USER_MANAGER, "svc.user_service", "USER_MANAGER", 7070, "user_manager", events=True),
     Service(
         SOCIAL_GRAPH_MANAGER,
         "svc.social_graph_service",

@@ -15,10 +15,10 @@ RULES: Final[Mapping[str, str]] = {
 }
 
 
-def render_access_list(password_of: Callable[[str], str], users: Collection[str] = RULES.keys()) -> str:
-    """The file of these users, which holds digests of the passwords only."""
+def render_access_list(passwords_of: Callable[[str], tuple[str, ...]], users: Collection[str] = RULES.keys()) -> str:
+    """The file of these users, which holds digests of the passwords only. While one is rotated, either holds."""
     lines = ["user default off"]
     for user in users:
-        digest = sha256(password_of(user).encode()).hexdigest()
-        lines.append(f"user {user} on #{digest} {RULES[user]}")
+        digests = " ".join(f"#{sha256(password.encode()).hexdigest()}" for password in passwords_of(user))
+        lines.append(f"user {user} on {digests} {RULES[user]}")
     return "\n".join(lines) + "\n"

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from pkg.events.nats_bus import connect_nats
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
+from pkg.runtime.background import run_in_background
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.migrations import check_schema
 from pkg.runtime.peers import check_callers
@@ -12,6 +14,7 @@ from pkg.runtime.postgres import open_pool
 from pkg.user_manager.manager import UserManager
 from pkg.user_manager.providers import LocalProvider
 from pkg.user_manager.sql_store import SqlUserStore
+from svc.user_service.events import announce_revocations, record_uses_for_ever
 from svc.user_service.routes import body_limit, build_app
 from svc.user_service.settings import UserServiceSettings
 
@@ -20,7 +23,10 @@ from svc.user_service.settings import UserServiceSettings
 async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService]:
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
-    async with await open_pool(settings.database, application_name=settings.service_name) as pool:
+    async with (
+        await open_pool(settings.database, application_name=settings.service_name) as pool,
+        connect_nats(settings) as bus,
+    ):
         manager = UserManager(
             SqlUserStore(pool),
             clock,
@@ -28,11 +34,14 @@ async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService
             # Takes everybody's word for who they are, hence local mode alone (loopback). Without a provider a login
             # needs a ticket that this service has issued.
             provider=LocalProvider() if settings.is_local else None,
+            on_revoked=announce_revocations(bus),
         )
         caller_auth = check_callers(settings, mutual_auth, clock)
-        yield build_http_service(
-            settings,
-            build_app(manager, caller_auth, docs=settings.is_local),
-            readiness={"database": partial(check_schema, pool, "pkg.user_manager.migrations")},
-            body_limit=body_limit,
-        )
+        async with run_in_background(record_uses_for_ever(manager.record_uses)):
+            yield build_http_service(
+                settings,
+                build_app(manager, caller_auth, docs=settings.is_local),
+                # The database only: without NATS people log in and out as ever, and gateways notice seconds later.
+                readiness={"database": partial(check_schema, pool, "pkg.user_manager.migrations")},
+                body_limit=body_limit,
+            )

@@ -34,7 +34,7 @@ PRIVATE: Final = tuple(
         "::1",
     )
 )
-WEB_PORTS: Final = (80, 443, 8080, 8443)
+WEB_PORTS: Final = (80, 443)
 OTHER_PORTS: Final = (22, 25, 5432, 6443)
 
 

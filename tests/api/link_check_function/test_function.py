@@ -121,11 +121,18 @@ def test_allowed_places_come_from_the_environment(tmp_path: Path) -> None:
     assert read_settings(LinkCheckFunctionSettings, environment(tmp_path)).allowed == frozenset()
 
 
+def test_ports_come_from_the_environment(tmp_path: Path) -> None:
+    settings = read_settings(LinkCheckFunctionSettings, environment(tmp_path, LINK_CHECKER_PORTS="8080, 8443,"))
+    assert settings.ports == {8080, 8443}
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("LINK_CHECKER_ALLOWED", "demo-site"),
         ("LINK_CHECKER_ALLOWED", "*:80, x"),
+        ("LINK_CHECKER_PORTS", "0"),
+        ("LINK_CHECKER_PORTS", "8080, http"),
         ("LINK_CHECKER_CONTACT", "a) b\r\nX-Header: c"),
     ],
 )

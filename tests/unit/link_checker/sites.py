@@ -70,3 +70,15 @@ async def raw_site(converse: Converse) -> AsyncIterator[Site]:
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
         await server.wait_closed()
+
+
+def redirecting(routes: dict[str, str], status: int = 302) -> Serve:
+    """Each path to its place; ``/end`` is a page, all else is none."""
+
+    async def serve(request: web.BaseRequest) -> web.Response:
+        location = routes.get(request.path)
+        if location is None:
+            return web.Response(status=200 if request.path == "/end" else 404)
+        return web.Response(status=status, headers={"Location": location})
+
+    return serve

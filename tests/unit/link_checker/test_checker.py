@@ -7,7 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from aiohttp import web
 from pkg.link_checker.address_guard import AddressInfo, open_guarded_socket
 from pkg.link_checker.checker import MAX_BUFFERED, MAX_REDIRECTS, LinkChecker
 from pkg.object_model.types import CheckLinkRequest, LinkStatus, Verdict
-from tests.unit.link_checker.sites import Serve, Site, http_site, raw_site
+from tests.unit.link_checker.sites import Serve, Site, http_site, raw_site, redirecting
 
 VALID = ("valid", "ok")
 
@@ -107,16 +107,6 @@ async def test_who_is_told_to_come_later_does_not_ask_at_once() -> None:
 
 
 # --- redirects ------------------------------------------------------------------------------------------------------
-
-
-def redirecting(routes: dict[str, str], status: int = 302) -> Serve:
-    async def serve(request: web.BaseRequest) -> web.Response:
-        location = routes.get(request.path)
-        if location is None:
-            return web.Response(status=200 if request.path == "/end" else 404)
-        return web.Response(status=status, headers={"Location": location})
-
-    return serve
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -254,8 +244,8 @@ class HomeBoundSockets:
     def __init__(self) -> None:
         self.opened: list[str] = []
 
-    def open(self, info: AddressInfo) -> socket.socket:
-        open_guarded_socket(info).close()
+    def open(self, info: AddressInfo, ports: Collection[int]) -> socket.socket:
+        open_guarded_socket(info, ports).close()
         self.opened.append(info[4][0])
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
@@ -279,7 +269,7 @@ async def test_each_of_several_addresses_is_judged() -> None:
     assert set(sockets.opened) == {"93.184.215.14"}
 
 
-@pytest.mark.parametrize("port", [22, 6379, 5432])
+@pytest.mark.parametrize("port", [22, 6379, 5432, 8080])
 async def test_a_public_address_has_no_other_ports_for_us(port: int) -> None:
     names = FakeNames({"public.example": [["93.184.215.14"]]})
     sockets = HomeBoundSockets()

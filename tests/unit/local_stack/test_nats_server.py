@@ -70,6 +70,7 @@ PUBLISHED: dict[str, set[str]] = {
     "link-events.7.bulk": {"link-manager"},
     "social-graph-events.7": {"social-graph-manager"},
     "link-check-events": {"link-checker"},
+    "token-revocations": {"user-manager"},
     "dead-letters.news": {"news-manager"},
     "dead-letters.link-checks": {"link-checker"},
     "dead-letters.link-status": {"link-manager"},
@@ -100,6 +101,12 @@ async def test_each_publishes_what_is_theirs(server: NatsServer, user: str) -> N
             assert errors == [], subject
         else:
             assert errors == [f'Permissions Violation for Publish to "{subject}"'], subject
+
+
+async def test_gateways_alone_hear_of_revocations(server: NatsServer) -> None:
+    for user in PERMISSIONS:
+        errors = await told(server, password(server, user), subscribe("token-revocations"))
+        assert (errors == []) == (user in (ADMINISTRATOR, "api-gateway")), (user, errors)
 
 
 @pytest.mark.parametrize("user", PERMISSIONS)
