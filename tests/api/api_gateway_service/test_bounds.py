@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
+from pkg.rate_limits.memory_store import MemoryLimitStore
 from pkg.runtime.http_protocol import BoundedHttpProtocol
 from svc.api_gateway_service.app import build_gateway
-from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse, MemoryLimitStore
+from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse
 from tests.loopback_server import served
 
 DEADLINE = 20.0
