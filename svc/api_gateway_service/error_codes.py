@@ -145,3 +145,4 @@ TOKEN_ERRORS: Final = (
 TOKEN_NOT_FOUND: Final = ErrorCode(404, "token_not_found", "You have no such token, or have it no longer.")
 SESSION_NOT_FOUND: Final = ErrorCode(404, "session_not_found", "You have no such session, or have it no longer.")
 ACCOUNT_GONE: Final = ErrorCode(404, "user_not_found", "Your account is gone.")
+NOT_CONFIRMED: Final = ErrorCode(400, "not_confirmed", "confirm is not your user name.")

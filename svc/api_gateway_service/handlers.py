@@ -1,5 +1,6 @@
 """What each operation does: hardly more than asking the service whose it is, as the user whose token it was."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 from starlette.responses import StreamingResponse
@@ -30,14 +31,18 @@ from pkg.runtime.endpoint import begun
 from svc.api_gateway_service.audit import AuditTrail
 from svc.api_gateway_service.operation import Answer, Call
 from svc.api_gateway_service.peers import Peers, ask_together
+from svc.api_gateway_service.personal_data import PersonalData
+from svc.api_gateway_service.zip_stream import pack
 
 BOOKMARKS_TYPE: Final = "text/html; charset=utf-8"
+ARCHIVE_TYPE: Final = "application/zip"
 #: Digits of the greatest 64-bit number.
 _MAX_ID: Final = 19
 
 
 class Handlers:
     def __init__(self, peers: Peers) -> None:
+        self._peers = peers
         self._links = peers.links
         self._users = peers.users
         self._graph = peers.social_graph
@@ -137,6 +142,18 @@ class Handlers:
     async def update_me(self, call: Call) -> Answer:
         await self._users.update_user(call.actor, UpdateUserRequest(**call.arguments))
         return await self.get_me(call)
+
+    async def export_my_data(self, call: Call) -> Answer:
+        actor = call.actor
+        user = await self._users.get_user(actor, actor.name)
+        await self._audit.note(actor, AuditEventType.DATA_EXPORTED, "")
+        content = await begun(pack(PersonalData(self._peers, user).members(), datetime.now(UTC)))
+        headers = {"Content-Disposition": f'attachment; filename="delinkcious-{actor.name}.zip"'}
+        return StreamingResponse(content, media_type=ARCHIVE_TYPE, headers=headers)
+
+    async def delete_me(self, call: Call) -> Answer:
+        await self._users.delete_account(call.actor, call.arguments["confirm"])
+        return {"State": "deleting", "err": ""}
 
     async def get_user(self, call: Call) -> Answer:
         actor = call.actor
