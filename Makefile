@@ -19,7 +19,7 @@ TEST_PROCESSES ?= 2
 PLACES := pkg svc fun cmd tests
 # Each deployable's own requirements; dev has everything.
 LOCKED := link-service user-service social-graph-service api-gateway-service news-service link-checker-service \
-	link-check-function operations local-stack
+	link-check-function operations troubleshooting local-stack
 # Versions stay as they are, unless: make lock LOCK_ARGS=--upgrade
 LOCK_ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-strip-extras \
@@ -28,10 +28,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --genera
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test faults bench check fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults images images-test bench check fmt proto lock hooks venv clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: venv ## run the whole system here, until Ctrl-C (ARGS="--user alice --gateway-port 0 ...")
 	@exec $(BIN)/python cmd/up.py $(ARGS)
@@ -40,10 +40,16 @@ migrate: venv ## bring the databases that the environment names to the newest sc
 	@exec $(BIN)/python cmd/migrate.py $(ARGS)
 
 test: venv ## run every test, on servers that the tests start themselves (PYTEST_ARGS="-k import")
-	$(BIN)/python -m pytest --ignore=tests/faults --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/images --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
 
 faults: venv ## the long drills: every process killed in turn, nothing lost
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+images: venv ## build every container image, with Docker or Podman (ARGS="--only user --prefix ghcr.io/you --tag 1.0")
+	@$(BIN)/python cmd/build_images.py $(ARGS)
+
+images-test: venv ## build the images for real, and run the system in them from its manifests (needs Podman)
+	$(BIN)/python -m pytest tests/images $(PYTEST_ARGS)
 
 bench: venv ## what requests and events cost, against one raw process (ARGS="--requests 3000 --rounds 5")
 	@$(BIN)/python -m tests.load.bench $(ARGS)
