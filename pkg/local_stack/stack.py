@@ -11,10 +11,10 @@ from typing import Any, Final, TextIO
 
 import psycopg2
 
+from pkg.clients.accounts import connect_operator, let_in
 from pkg.events.operator import ADMINISTRATOR
 from pkg.events.provisioning import provision_at
 from pkg.local_stack import demo_site
-from pkg.local_stack.accounts import log_in
 from pkg.local_stack.console import Console
 from pkg.local_stack.data_folder import DataFolder
 from pkg.local_stack.log_lines import Level
@@ -24,7 +24,7 @@ from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.servers import Servers, check_given_postgres, choose_servers
 from pkg.local_stack.services import SERVICES, Service, Surroundings
 from pkg.local_stack.supervisor import Supervisor
-from pkg.object_model.errors import Unavailable
+from pkg.object_model.errors import DelinkciousError, Unavailable
 from pkg.provisioning.databases import DATABASES, address_of, close_to_others, provision
 from pkg.runtime.access import API_GATEWAY, OPERATOR, USER_MANAGER
 from pkg.runtime.migrations import upgrade
@@ -133,7 +133,7 @@ class _Stack:
         # Where each answers over HTTP, which for one of them is not where it works.
         addresses = {service.name: f"http://{LOOPBACK}:{ports[service.http_port_name]}" for service in SERVICES}
         site = f"http://{LOOPBACK}:{ports[demo_site.NAME]}"
-        tokens = await log_in(self._options.users, addresses[USER_MANAGER], files[OPERATOR])
+        tokens = await self._let_users_in(addresses[USER_MANAGER], files[OPERATOR])
         self._ready = {
             "gateway": addresses[API_GATEWAY],
             "services": addresses,
@@ -194,6 +194,16 @@ class _Stack:
             await provision_at(servers.nats(ADMINISTRATOR).nats_address())
         except Unavailable as error:
             raise StartError(f"cannot make the streams and consumers of NATS: {error.message}") from None
+
+    async def _let_users_in(self, user_manager: str, mutual_auth_file: Path) -> dict[str, str]:
+        tokens = {}
+        async with connect_operator(user_manager, mutual_auth_file) as users:
+            for name in self._options.users:
+                try:
+                    tokens[name] = (await let_in(users, name, "make up")).token
+                except DelinkciousError as error:
+                    raise StartError(f"--user {name}: {error.message}") from None
+        return tokens
 
     def _write_ready_file(self) -> None:
         if self._ready is None:

@@ -20,7 +20,7 @@ from svc.link_checker_service.settings import LinkCheckerServiceSettings
 from svc.link_service.settings import LinkServiceSettings, LinkSweepSettings
 from svc.news_service.settings import NewsServiceSettings
 from svc.social_graph_service.settings import SocialGraphServiceSettings
-from svc.user_service.settings import UserServiceSettings
+from svc.user_service.settings import UserServiceSettings, UserSweepSettings
 from tests.manifests.given import Given, Variables, lay_out, make_secrets
 from tests.manifests.objects import ROOT, Change, Object, Workload, of_kind, workloads
 from tests.manifests.test_flows import read_flows
@@ -37,6 +37,7 @@ SERVICES: Final[Mapping[str, type[ServiceSettings]]] = {
 }
 MODULES: Final[Mapping[str, type[ServiceSettings]]] = {
     "svc.link_service.sweep": LinkSweepSettings,
+    "svc.user_service.sweep": UserSweepSettings,
 }
 
 

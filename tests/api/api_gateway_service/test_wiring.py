@@ -14,6 +14,7 @@ from svc.api_gateway_service.app import create_app
 from svc.api_gateway_service.settings import ApiGatewaySettings
 from tests.api.api_gateway_service.conftest import GatewayHouse, InternalServices
 from tests.asgi_client import AsgiClient
+from tests.conftest import TestValkey
 from tests.internal_service import API_GATEWAY, edge_secret
 
 CALLEES = (LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER)
@@ -77,6 +78,35 @@ async def test_a_gateway_that_cannot_reach_the_user_service_is_not_ready(
         answer = await client.request("GET", "/v1/links", headers={"Access-Token": "any"})
         assert (answer.status, answer.json()["code"]) == (503, "user_manager_unavailable")
         assert (await client.request("GET", "/docs")).status == 200
+
+
+async def test_two_gateways_keep_one_limit_and_none_while_its_store_is_away(
+    house: GatewayHouse, services: InternalServices, tmp_path: Path, valkey: TestValkey
+) -> None:
+    store = valkey.address(API_GATEWAY)
+    variables = environment(secrets_file(tmp_path, *CALLEES), services.base_urls)
+    variables |= limit_store(tmp_path, store.host, store.port, valkey.server.password(API_GATEWAY))
+    variables |= {"RATE_LIMIT_USER_READS": "6", "RATE_LIMIT_USER_WRITES": "5", "RATE_LIMIT_TIMEOUT": "5"}
+    settings = read_settings(ApiGatewaySettings, variables)
+    headers = {"Access-Token": house.alice.token}
+    async with (
+        create_app(settings) as first,
+        create_app(settings) as second,
+        AsgiClient(first, headers=headers) as one,
+        AsgiClient(second, headers=headers) as other,
+    ):
+        answers = [await client.request("GET", "/v1/links") for client in (one, other) * 5]
+        assert [answer.status for answer in answers] == [200] * 6 + [429] * 4
+        assert answers[0].headers["ratelimit"] == '"reads";r=5;t=10'
+        assert answers[-1].headers["ratelimit"].startswith('"reads";r=0;t=')
+        valkey.stop()
+        try:
+            # Another limit, of which nobody is known to be at its end.
+            gone = {"url": "https://gone.example/"}
+            answers = [await one.request("DELETE", "/v1/links", query=gone) for _ in range(10)]
+            assert {answer.status for answer in answers} == {200}
+        finally:
+            valkey.start()
 
 
 @pytest.mark.parametrize("missing", [SOCIAL_GRAPH_MANAGER, NEWS_MANAGER])
