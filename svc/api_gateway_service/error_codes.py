@@ -122,3 +122,5 @@ BLOCK_ERRORS: Final = (
     ErrorCode(400, "cannot_block_yourself", "Nobody blocks themselves."),
     USER_NOT_FOUND,
 )
+INSUFFICIENT_SCOPE: Final = ErrorCode(403, "insufficient_scope", "The token was not made for this.")
+NOT_CONFIRMED: Final = ErrorCode(400, "not_confirmed", "confirm is not your user name.")

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.responses import StreamingResponse
 
-from pkg.object_model.errors import DelinkciousError, InvalidArgument
+from pkg.object_model.errors import DelinkciousError, InvalidArgument, PermissionDenied
 from pkg.object_model.types import (
     AddLinkRequest,
+    AuditEventType,
     FollowRequest,
     GetFollowRequest,
     GetLinksRequest,
@@ -16,6 +18,7 @@ from pkg.object_model.types import (
     GetTagsRequest,
     ImportRequest,
     RequestDirection,
+    Scope,
     TokenInfo,
     UpdateLinkRequest,
     User,
@@ -24,12 +27,16 @@ from pkg.object_model.wire import Wire, import_report_to_wire, link_to_wire, nam
 from pkg.runtime.endpoint import begun
 from svc.api_gateway_service.operation import Answer, Call
 from svc.api_gateway_service.peers import Peers
+from svc.api_gateway_service.personal_data import PersonalData
+from svc.api_gateway_service.zip_stream import pack
 
 BOOKMARKS_TYPE: Final = "text/html; charset=utf-8"
+ARCHIVE_TYPE: Final = "application/zip"
 
 
 class Handlers:
     def __init__(self, peers: Peers) -> None:
+        self._peers = peers
         self._links = peers.links
         self._users = peers.users
         self._graph = peers.social_graph
@@ -121,6 +128,20 @@ class Handlers:
         }
         return {"user": about, "token": _public_token(call.identity.token), "err": ""}
 
+    async def export_my_data(self, call: Call) -> Answer:
+        actor = call.actor
+        _check_may_account(call)
+        user = await self._users.get_user(actor, actor.name)
+        await self._users.record_audit_event(actor, AuditEventType.DATA_EXPORTED, "")
+        content = await begun(pack(PersonalData(self._peers, user).members(), datetime.now(UTC)))
+        headers = {"Content-Disposition": f'attachment; filename="delinkcious-{actor.name}.zip"'}
+        return StreamingResponse(content, media_type=ARCHIVE_TYPE, headers=headers)
+
+    async def delete_me(self, call: Call) -> Answer:
+        _check_may_account(call)
+        await self._users.delete_account(call.actor, call.arguments["confirm"])
+        return {"State": "deleting", "err": ""}
+
     async def get_user(self, call: Call) -> Answer:
         actor = call.actor
         user: User = await self._users.get_user(actor, call.arguments["name"])
@@ -175,6 +196,13 @@ class Handlers:
     async def unblock(self, call: Call) -> Answer:
         await self._graph.unblock(call.actor, call.arguments["blocked"])
         return {"err": ""}
+
+
+def _check_may_account(call: Call) -> None:
+    if Scope.ACCOUNT not in call.identity.token.scopes:
+        raise PermissionDenied(
+            f"this needs a session, or a token with the scope {Scope.ACCOUNT}", code="insufficient_scope"
+        )
 
 
 def _from_follower(call: Call) -> FollowRequest:

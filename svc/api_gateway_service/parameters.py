@@ -154,6 +154,13 @@ FOLLOWER: Final = Argument(
 BLOCKED: Final = Argument(
     name="blocked", kind=Text(_MAX_NAME), description="The user's name.", example="mallory", required=True
 )
+CONFIRM: Final = Argument(
+    name="confirm",
+    kind=Text(_MAX_NAME),
+    description="Your own user name, so that it does not happen by mistake.",
+    example="alice",
+    required=True,
+)
 NAME: Final = Argument(
     name="name", kind=Text(_MAX_NAME), description="The user's name.", example="alice", required=True
 )

@@ -16,7 +16,7 @@ from svc.api_gateway_service.tokens import TokenVerdicts
 
 _IMPORT_PATHS: Final = frozenset(prefix + "/import" for prefix in PREFIXES)
 #: What takes as long as a file does.
-FILE_PATHS: Final = (*_IMPORT_PATHS, *(prefix + "/export" for prefix in PREFIXES))
+FILE_PATHS: Final = (*_IMPORT_PATHS, *(prefix + path for prefix in PREFIXES for path in ("/export", "/me/export")))
 
 
 def build_app(peers: Peers, verdicts: TokenVerdicts, limits: Limits) -> Application:
@@ -170,6 +170,20 @@ def _people(handlers: Handlers) -> list[Operation]:
             handle=handlers.get_me,
             reply=schemas.ME,
             errors=(error_codes.USER_NOT_FOUND, error_codes.LINKS_AWAY, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
+            name="delete_me",
+            method="DELETE",
+            path="/me",
+            group="People",
+            summary="Delete your account",
+            description="For good. Your sessions and tokens end at once, and nobody finds you any more; within minutes "
+            "no service holds anything of you: links, tags, followers, news. Nobody gets your name again. Take what is "
+            "yours with you before, with `GET /me/export`. Needs a session, or a token with the scope `account`.",
+            reads=Arguments((parameters.CONFIRM,)),
+            handle=handlers.delete_me,
+            reply=schemas.DELETING,
+            errors=(error_codes.NOT_CONFIRMED, error_codes.INSUFFICIENT_SCOPE, error_codes.USER_NOT_FOUND),
         ),
         Operation(
             name="get_user",
@@ -356,6 +370,26 @@ def _files(handlers: Handlers) -> list[Operation]:
             handle=handlers.export_links,
             reply=schemas.BOOKMARKS,
             errors=(error_codes.LINKS_AWAY,),
+            limited_as=Pace.FILES,
+        ),
+        Operation(
+            name="export_my_data",
+            method="GET",
+            path="/me/export",
+            group="Files",
+            summary="Export all your data",
+            description="Your account, links, followers and followed, requests, blocks, sessions, tokens and what "
+            "happened to the account, as a zip file of JSON and HTML; `index.html` in it says what is what. Needs a "
+            "session, or a token with the scope `account`.",
+            reads=Arguments(),
+            handle=handlers.export_my_data,
+            reply=schemas.PERSONAL_DATA,
+            errors=(
+                error_codes.INSUFFICIENT_SCOPE,
+                error_codes.USER_NOT_FOUND,
+                error_codes.LINKS_AWAY,
+                error_codes.GRAPH_AWAY,
+            ),
             limited_as=Pace.FILES,
         ),
     ]

@@ -236,3 +236,13 @@ BOOKMARKS: Final = Reply(
     media_type="text/html; charset=utf-8",
     headers=(("Content-Disposition", _text("The file's name.", 'attachment; filename="delinkcious-alice.html"')),),
 )
+PERSONAL_DATA: Final = Reply(
+    "All that is yours, as a zip file.",
+    {"type": "string", "contentMediaType": "application/zip"},
+    media_type="application/zip",
+    headers=(("Content-Disposition", _text("The file's name.", 'attachment; filename="delinkcious-alice.zip"')),),
+)
+DELETING: Final = Reply(
+    "Your account is closed, and what is yours is being deleted.",
+    _object("How it stands.", State=_text("Always the same.", "deleting", const="deleting"), err=_ERR),
+)
