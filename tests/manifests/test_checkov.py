@@ -87,7 +87,10 @@ def test_what_is_wrong_is_found(objects: list[Object], tmp_path: Path) -> None:
 
 
 def test_a_reason_for_nothing_is_seen() -> None:
-    skips = [{"check": "A", "objects": ["x", "y"], "why": "because"}, {"check": "B", "why": "because"}]
+    skips: list[dict[str, Any]] = [
+        {"check": "A", "objects": ["x", "y"], "why": "because"},
+        {"check": "B", "why": "because"},
+    ]
     assert unused({("A", "x"), ("B", "x")}, skips) == ["A y"]
     assert unused({("A", "x"), ("A", "y")}, skips) == ["B"]
     assert unexcused({("A", "z"), ("B", "z")}, skips) == [("A", "z")]
