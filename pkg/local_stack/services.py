@@ -35,6 +35,8 @@ _PASSED_ON: Final = (
     "LOG_LEVEL",
     "MAX_LINKS_PER_USER",
     "DELINKCIOUS_TOKEN_CACHE_SECONDS",
+    "ACCOUNT_DELETION_SETTLE",
+    "ACCOUNT_DELETION_GRACE",
     "RATE_LIMIT_FACTOR",
     "TRUSTED_PROXIES",
     "TRUSTED_PROXY_HEADER",
@@ -81,7 +83,15 @@ class Service:
 
 #: In the order in which they are shown; they are stopped in the reverse one.
 SERVICES: Final = (
-    Service(USER_MANAGER, "svc.user_service", "USER_MANAGER", 7070, "user_manager", events=True),
+    Service(
+        USER_MANAGER,
+        "svc.user_service",
+        "USER_MANAGER",
+        7070,
+        "user_manager",
+        (SOCIAL_GRAPH_MANAGER, LINK_MANAGER, NEWS_MANAGER),
+        events=True,
+    ),
     Service(
         SOCIAL_GRAPH_MANAGER,
         "svc.social_graph_service",

@@ -37,6 +37,7 @@ from pkg.object_model.types import (
     UpdateUserRequest,
     User,
 )
+from pkg.user_manager.deletions import AccountDeletions
 from pkg.user_manager.names import candidate_names, check_name, is_name
 from pkg.user_manager.profiles import (
     check_display_name,
@@ -85,6 +86,7 @@ class UserManager(interfaces.UserManager):
         ids: IdGenerator,
         *,
         provider: IdentityProvider | None = None,
+        deletions: AccountDeletions,
         on_revoked: OnRevoked = _tell_nobody,
     ) -> None:
         """``provider`` is asked about every AuthToken; without one only our own tickets open a session."""
@@ -92,6 +94,7 @@ class UserManager(interfaces.UserManager):
         self._clock = clock
         self._ids = ids
         self._provider = provider
+        self._deletions = deletions
         self._on_revoked = on_revoked
         self._uses = TokenUses(store)
 
@@ -113,7 +116,8 @@ class UserManager(interfaces.UserManager):
 
     async def admit(self, profile: ProviderProfile) -> Ticket:
         """A ticket for the user of the provider's subject; for a new one, if there is none, whose name is made of what
-        the provider calls them. Later changes at the provider change nothing here.
+        the provider calls them. Later changes at the provider change nothing here. Whoever comes back while they may
+        still change their mind keeps their account.
 
         Raises:
             InvalidArgument: no user can be keyed on it (``invalid_profile``).
@@ -121,7 +125,7 @@ class UserManager(interfaces.UserManager):
         """
         identity = check_identity(profile)
         owner = await self._store.find_owner(identity) or await self._add_user_of(profile, identity)
-        if owner.state is not UserState.ACTIVE:
+        if owner.state is not UserState.ACTIVE and not await self._deletions.cancel(owner.user.user_id):
             raise PermissionDenied(
                 "this account is being deleted; log in again when that is done, for a new one", code="account_deleting"
             )
@@ -287,6 +291,22 @@ class UserManager(interfaces.UserManager):
             del events[limit:]
             token = encode_page_token(scope, (events[-1].id,))
         return AuditPage(events, token)
+
+    async def delete_account(self, actor: Actor | None, confirm: str) -> None:
+        """Closes the account at once: sessions and tokens end, and nobody finds the user any more. To ask again is no
+        error.
+
+        Raises:
+            InvalidArgument: ``confirm`` is not the user's name (``not_confirmed``).
+        """
+        owner = _owner(actor)
+        if confirm.casefold() != owner.name.casefold():
+            raise InvalidArgument(
+                "confirm must be your own user name: nothing of the account can be brought back", code="not_confirmed"
+            )
+        if not await self._deletions.begin(owner.user_id):
+            raise _user_not_found()
+        await self._on_revoked(owner.user_id)
 
     async def record_audit_event(
         self, actor: Actor | None, event_type: AuditEventType, detail: str, client: str = ""

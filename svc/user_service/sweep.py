@@ -11,7 +11,9 @@ from pkg.object_model.errors import DelinkciousError
 from pkg.runtime.logs import configure_logs, get_logger
 from pkg.runtime.postgres import open_pool
 from pkg.runtime.settings import load_settings
+from pkg.user_manager.deletions import AccountDeletions
 from pkg.user_manager.manager import UserManager
+from pkg.user_manager.sql_deletion_store import SqlDeletionStore
 from pkg.user_manager.sql_store import SqlUserStore
 from svc.user_service.settings import UserSweepSettings
 
@@ -28,7 +30,9 @@ async def sweep(settings: UserSweepSettings) -> int:
     async with await open_pool(
         settings.database, application_name=f"{settings.service_name} sweep", max_size=1
     ) as pool:
-        return await UserManager(SqlUserStore(pool), clock, TimeOrderedIds(clock)).sweep()
+        ids = TimeOrderedIds(clock)
+        deletions = AccountDeletions(SqlDeletionStore(pool), clock, ids)
+        return await UserManager(SqlUserStore(pool), clock, ids, deletions=deletions).sweep()
 
 
 def main() -> int:

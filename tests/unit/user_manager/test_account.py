@@ -13,7 +13,6 @@ from pkg.object_model.types import (
     AuditEventType,
     CreateTokenRequest,
     PageRequest,
-    RegisterRequest,
     Scope,
     TokenKind,
     UpdateUserRequest,
@@ -31,7 +30,6 @@ from pkg.user_manager.manager import (
 from pkg.user_manager.store import TokenKey
 from pkg.user_manager.tokens import hash_token
 from pkg.user_manager.uses import RESOLUTION, TokenUses
-from tests.fakes import SequentialIds
 from tests.unit.user_manager.house import CountingStore, House, github
 
 READ = (Scope.LINKS_READ,)
@@ -463,8 +461,8 @@ async def test_a_sweep_takes_what_happened_long_ago(house: House) -> None:
 
 
 async def test_a_sweep_goes_on_until_nothing_is_left(house: House) -> None:
-    users = UserManager(house.store, house.clock, SequentialIds(10_000))
-    alice = await users.register(None, RegisterRequest(name="alice"))
+    users = house.users
+    alice = await house.register("alice")
     count = SWEEP_BATCH + 10
     for number in range(count):
         await users.record_audit_event(alice.ref, AuditEventType.USER_BLOCKED, str(number))
