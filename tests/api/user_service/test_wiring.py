@@ -20,7 +20,14 @@ from pkg.events.nats_bus import open_bus
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import Unavailable
 from pkg.provisioning.databases import database_named
-from pkg.runtime.access import API_GATEWAY, OPERATOR, USER_MANAGER
+from pkg.runtime.access import (
+    API_GATEWAY,
+    LINK_MANAGER,
+    NEWS_MANAGER,
+    OPERATOR,
+    SOCIAL_GRAPH_MANAGER,
+    USER_MANAGER,
+)
 from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_session import HttpSession
@@ -30,7 +37,7 @@ from pkg.runtime.start_error import StartError
 from svc.user_service.app import create_app
 from svc.user_service.events import announce_revocations, record_uses_for_ever
 from svc.user_service.settings import UserServiceSettings
-from svc.user_service.sweep import sweep
+from svc.user_service.sweep import remove_what_is_over
 from tests.conftest import TestNats, TestPostgres, running_nats
 from tests.internal_service import InternalService, edge_secret
 from tests.loopback_server import served
@@ -66,13 +73,14 @@ def settings(
 ) -> UserServiceSettings:
     database = database_named("user_manager")
     address = postgres.address(database, database.service)
-    accepts = {}
-    for caller in (API_GATEWAY, OPERATOR):
-        secret = edge_secret(caller, USER_MANAGER)
-        accepts[caller] = {"token": secret.token, "statement_key": secret.statement_key}
+    holders = (LINK_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER)
+    edges = {
+        "accepts": {caller: _secrets(caller, USER_MANAGER) for caller in (API_GATEWAY, OPERATOR)},
+        "presents": {callee: _secrets(USER_MANAGER, callee) for callee in holders},
+    }
     nats = own_nats.server.address(USER_MANAGER)
     texts = {
-        "mutual_auth_file": yaml.safe_dump({"accepts": accepts}),
+        "mutual_auth_file": yaml.safe_dump(edges),
         "db_password": str(address.password),
         "nats_password": str(nats.password),
     }
@@ -87,8 +95,17 @@ def settings(
         db_port=address.port,
         nats_host=nats.host,
         nats_port=nats.port,
+        # Nobody leaves here.
+        link_manager_host="127.0.0.1",
+        social_graph_manager_host="127.0.0.1",
+        news_manager_host="127.0.0.1",
         **files,
     )
+
+
+def _secrets(caller: str, callee: str) -> dict[str, str]:
+    secret = edge_secret(caller, callee)
+    return {"token": secret.token, "statement_key": secret.statement_key}
 
 
 @asynccontextmanager
@@ -207,13 +224,13 @@ async def test_uses_are_written_down_after_a_failure_and_once_more_at_the_end() 
 async def test_the_sweep_removes_what_is_over(settings: UserServiceSettings, user_pool: asyncpg.Pool) -> None:
     async with running(settings) as service:
         over, alive = [(await log_in(service, name))["session"] for name in ("xena", "yves")]
-        await sweep(settings)
+        await remove_what_is_over(settings)
         yesterday, long_ago = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) - timedelta(days=401)
         user_id: int = await user_pool.fetchval("SELECT id FROM users WHERE name_key = 'xena'")
         await user_pool.execute("UPDATE tokens SET expires_at = $2 WHERE user_id = $1", user_id, yesterday)
         await user_pool.execute("UPDATE audit_events SET happened_at = $2 WHERE user_id = $1", user_id, long_ago)
-        assert await sweep(settings) == 2
-        assert await sweep(settings) == 0
+        assert await remove_what_is_over(settings) == 2
+        assert await remove_what_is_over(settings) == 0
         for table in ("tokens", "audit_events"):
             assert await user_pool.fetchval(f"SELECT count(*) FROM {table} WHERE user_id = $1", user_id) == 0
         await service.ok("POST", "/authenticate", json={"Token": alive})

@@ -9,7 +9,10 @@ import pytest
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.object_model.errors import Conflict
 from pkg.object_model.types import PageRequest, ProviderProfile, RegisterRequest
+from pkg.user_manager.deletions import AccountDeletions
 from pkg.user_manager.manager import UserManager
+from pkg.user_manager.memory_deletion_store import MemoryDeletionStore
+from pkg.user_manager.memory_store import MemoryUserStore
 from pkg.user_manager.names import hash_name
 from pkg.user_manager.sql_store import SqlUserStore
 from pkg.user_manager.store import UserStore
@@ -23,7 +26,11 @@ def users(store: UserStore) -> UserManager:
 
 
 def manager_on(store: UserStore) -> UserManager:
-    return UserManager(store, SystemClock(), TimeOrderedIds(SystemClock()))
+    clock = SystemClock()
+    ids = TimeOrderedIds(clock)
+    # Nobody leaves here.
+    deletions = AccountDeletions(MemoryDeletionStore(MemoryUserStore()), clock, ids)
+    return UserManager(store, clock, ids, deletions=deletions)
 
 
 async def test_one_who_logs_in_twice_at_once_is_one_user(users: UserManager) -> None:
