@@ -1,7 +1,7 @@
 """The gateway in this process, its services behind real sockets, their managers in memory."""
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +12,7 @@ from pkg.clients.link_client import LinkClient
 from pkg.clients.news_client import NewsClient
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
+from pkg.identity_providers.provider import IdentityProvider
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
 from pkg.rate_limits.memory_store import MemoryLimitStore
@@ -140,10 +141,16 @@ class GatewayHouse:
     alice: Person
     bob: Person
 
-    def with_peers(self, settings: ApiGatewaySettings = SETTINGS, **others: Any) -> "GatewayHouse":
+    def with_peers(
+        self,
+        settings: ApiGatewaySettings = SETTINGS,
+        *,
+        providers: Sequence[IdentityProvider] = (),
+        **others: Any,
+    ) -> "GatewayHouse":
         """The same world behind a gateway of its own, in which some peers are others."""
         peers = replace(self.peers, **others)
-        gateway = make_gateway(peers, self.clock, self.gateway.conformance.document, settings)
+        gateway = make_gateway(peers, self.clock, self.gateway.conformance.document, settings, providers)
         return replace(
             self,
             gateway=gateway,
@@ -154,10 +161,14 @@ class GatewayHouse:
 
 
 def make_gateway(
-    peers: Peers, clock: FakeClock, document: dict[str, Any], settings: ApiGatewaySettings = SETTINGS
+    peers: Peers,
+    clock: FakeClock,
+    document: dict[str, Any],
+    settings: ApiGatewaySettings = SETTINGS,
+    providers: Sequence[IdentityProvider] = (),
 ) -> Gateway:
     store = MemoryLimitStore(time.monotonic)
-    return Gateway(build_gateway(settings, peers, clock, store), Conformance(document))
+    return Gateway(build_gateway(settings, peers, clock, store, providers), Conformance(document))
 
 
 @asynccontextmanager
@@ -193,7 +204,7 @@ async def services() -> AsyncIterator[InternalServices]:
 
 @pytest.fixture(scope="session")
 def shared_gateway(services: InternalServices) -> Gateway:
-    document = describe_api(api_operations(Handlers(services.peers)))
+    document = describe_api(api_operations(Handlers(services.peers)), "delinkcious")
     # Every world's clock begins here, and moves on with each look.
     return make_gateway(services.peers, FakeClock(), document)
 

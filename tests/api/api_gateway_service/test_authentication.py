@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from pkg.object_model.errors import DeadlineExceeded, DelinkciousError, Unauthenticated, Unavailable
-from pkg.object_model.types import Actor, Identity, TokenInfo, TokenKind
+from pkg.object_model.types import Actor, Identity, Scope, TokenInfo, TokenKind
 from pkg.runtime.context import current_context
 from svc.api_gateway_service.tokens import REFUSED_LIFETIME, TokenVerdicts
 from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse
@@ -42,7 +42,9 @@ class FakeUsers:
             raise self.fault
         if token not in self.names:
             raise Unauthenticated("no such token", code="invalid_token")
-        about = TokenInfo(id=1, name="", kind=TokenKind.SESSION, scopes=(), expires_at=self.clock.now() + self.lifetime)
+        about = TokenInfo(
+            id=1, name="", kind=TokenKind.SESSION, scopes=tuple(Scope), expires_at=self.clock.now() + self.lifetime
+        )
         return Identity(actor=Actor(1, self.names[token]), token=about)
 
 
