@@ -19,19 +19,21 @@ TEST_PROCESSES ?= 2
 PLACES := pkg svc fun cmd tests
 # Each deployable's own requirements; dev has everything.
 LOCKED := link-service user-service social-graph-service api-gateway-service news-service link-checker-service \
-	link-check-function operations local-stack
+	link-check-function operations troubleshooting local-stack
 # Versions stay as they are, unless: make lock LOCK_ARGS=--upgrade
 LOCK_ARGS ?=
+# Tools with requirements of their own: each in an environment of its own.
+CHECKOV := $(VENV)-checkov
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-config --custom-compile-command "make lock" $(LOCK_ARGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test faults bench check fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults images images-test bench check checkov fmt proto lock hooks venv clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: venv ## run the whole system here, until Ctrl-C (ARGS="--user alice --gateway-port 0 ...")
 	@exec $(BIN)/python cmd/up.py $(ARGS)
@@ -40,10 +42,16 @@ migrate: venv ## bring the databases that the environment names to the newest sc
 	@exec $(BIN)/python cmd/migrate.py $(ARGS)
 
 test: venv ## run every test, on servers that the tests start themselves (PYTEST_ARGS="-k import")
-	$(BIN)/python -m pytest --ignore=tests/faults --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/images --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
 
 faults: venv ## the long drills: every process killed in turn, nothing lost
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+images: venv ## build every container image, with Docker or Podman (ARGS="--only user --prefix ghcr.io/you --tag 1.0")
+	@$(BIN)/python cmd/build_images.py $(ARGS)
+
+images-test: venv ## build the images for real, and run the system in them from its manifests (needs Podman)
+	$(BIN)/python -m pytest tests/images $(PYTEST_ARGS)
 
 bench: venv ## what requests and events cost, against one raw process (ARGS="--requests 3000 --rounds 5")
 	@$(BIN)/python -m tests.load.bench $(ARGS)
@@ -53,6 +61,14 @@ check: venv ## lint, formatting, types, import rules
 	$(BIN)/ruff format --check $(PLACES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+checkov: $(CHECKOV)/.installed ## install checkov, so that `make test` has it look at the manifests as well
+
+$(CHECKOV)/.installed: requirements/tools/checkov.txt | venv
+	rm -rf $(CHECKOV)
+	$(BIN)/python -m venv $(CHECKOV)
+	$(CHECKOV)/bin/python -m pip install --quiet --no-compile --require-hashes --requirement $<
+	@touch $@
 
 fmt: venv ## format the code, and repair what the linter can
 	$(BIN)/ruff check --fix --quiet $(PLACES) || true
@@ -67,6 +83,7 @@ lock: venv ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upg
 	for name in $(LOCKED); do \
 		$(LOCK) --extra $$name --constraint requirements/dev.txt --output-file requirements/$$name.txt pyproject.toml; \
 	done
+	$(LOCK) --group checkov --output-file requirements/tools/checkov.txt
 
 hooks: venv ## run the checks before each commit, from now on
 	$(BIN)/pre-commit install
@@ -84,5 +101,5 @@ $(INSTALLED): requirements/dev.txt
 	@touch $@
 
 clean: ## remove what was made here: the environment, caches, the local data
-	rm -rf $(VENV) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(CHECKOV) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

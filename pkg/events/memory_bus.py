@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,7 +25,7 @@ class KeptMessage:
 
 
 class MemoryBus:
-    """A ``Publisher``, and where subscriptions come from.
+    """A ``Publisher`` and ``Announcer``, and where subscriptions and announcements come from.
 
     It keeps all that it is given. ``away`` makes it behave like a server that cannot be reached.
     """
@@ -36,7 +36,19 @@ class MemoryBus:
         self._seen: dict[str, datetime] = {}
         self._consumers: dict[str, _MemoryConsumer] = {}
         self._changed = asyncio.Event()
-        self.away = False
+        self._listeners: list[tuple[str, Callable[[bytes], None], Callable[[], None]]] = []
+        self._away = False
+
+    @property
+    def away(self) -> bool:
+        return self._away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        was_away, self._away = self._away, away
+        if was_away and not away:
+            for _, _, missed in self._listeners:
+                missed()
 
     async def publish(self, messages: Sequence[Message]) -> None:
         self.check_there()
@@ -52,6 +64,17 @@ class MemoryBus:
 
     def subscribe(self, spec: ConsumerSpec) -> "MemorySubscription":
         return MemorySubscription(self, self._consumer(spec))
+
+    async def announce(self, subject: str, body: bytes) -> None:
+        self.check_there()
+        for wanted, heard, _ in self._listeners:
+            if matches(wanted, subject):
+                heard(body)
+
+    async def listen(self, subject: str, heard: Callable[[bytes], None], missed: Callable[[], None]) -> None:
+        self._listeners.append((subject, heard, missed))
+        if not self._away:
+            missed()
 
     async def check(self) -> None:
         """

@@ -38,3 +38,7 @@ EVENT_AGE: Final = Histogram(
 BEHIND: Final = Gauge(
     "delinkcious_events_behind", "Events that nobody had taken yet when the last one was taken.", ("consumer",)
 )
+
+ANNOUNCEMENTS: Final = Counter(
+    "delinkcious_announcements_total", "Told to whoever listens, by the subject: sent, or lost.", ("subject", "outcome")
+)

@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import nats.errors
@@ -22,7 +23,7 @@ from nats.aio.msg import Msg
 
 from pkg.events.bus import ConsumerSpec, Delivery
 from pkg.events.messages import STREAM, Message, read_message
-from pkg.events.settings import EventSettings, NatsAddress
+from pkg.events.settings import NatsAddress, NatsSettings
 from pkg.object_model.errors import NotFound, TooLarge, Unavailable
 from pkg.runtime.json import decode, encode
 from pkg.runtime.logs import get_logger
@@ -63,7 +64,7 @@ _log = get_logger(__name__)
 
 
 @asynccontextmanager
-async def connect_nats(settings: EventSettings) -> "AsyncIterator[NatsBus]":
+async def connect_nats(settings: NatsSettings) -> "AsyncIterator[NatsBus]":
     """The bus of a service. It is there at once, even while NATS is away, and connects for ever."""
     async with open_bus(settings.nats, settings.service_name) as bus:
         yield bus
@@ -82,8 +83,18 @@ async def open_bus(address: NatsAddress, client_name: str) -> "AsyncIterator[Nat
             await keeping
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listener:
+    subject: str
+    heard: Callable[[bytes], None]
+    missed: Callable[[], None]
+
+
 class NatsBus:
-    """A ``Publisher``, and where subscriptions come from. Made by ``connect_nats``."""
+    """A ``Publisher`` and ``Announcer``, and where subscriptions and announcements come from.
+
+    Made by ``connect_nats``.
+    """
 
     def __init__(self, address: NatsAddress, client_name: str) -> None:
         self._address = address
@@ -91,6 +102,7 @@ class NatsBus:
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
         self._subscribed: dict[str, ConsumerSpec] = {}
+        self._listeners: list[_Listener] = []
         #: Why the last attempt to connect failed.
         self._fault = ""
 
@@ -106,6 +118,17 @@ class NatsBus:
     def subscribe(self, spec: ConsumerSpec) -> "NatsSubscription":
         self._subscribed[spec.name] = spec
         return NatsSubscription(self, spec)
+
+    async def announce(self, subject: str, body: bytes) -> None:
+        await self.connection().send(subject, body)
+
+    async def listen(self, subject: str, heard: Callable[[bytes], None], missed: Callable[[], None]) -> None:
+        listener = _Listener(subject, heard, missed)
+        self._listeners.append(listener)
+        if self._connection is not None:
+            # If it is lost meanwhile, the next one has them all.
+            with contextlib.suppress(OSError, nats.errors.Error):
+                await self._connection.listen([listener])
 
     async def check(self) -> None:
         """Returns if events can be told, and those that were subscribed to be heard.
@@ -151,6 +174,8 @@ class NatsBus:
             try:
                 await connection.open()
                 self._connection, pause, told, failures = connection, _FIRST_PAUSE, False, 0
+                # Those that are there; who comes from now on finds the connection.
+                await connection.listen(tuple(self._listeners))
                 self._connected.set()
                 self._fault = ""
                 _log.info("connected to NATS", host=self._address.host, port=self._address.port)
@@ -265,6 +290,17 @@ class _Connection:
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         # So that nothing is asked for before the inbox is there.
         await self._client.flush(_CONNECT_TIMEOUT)
+
+    async def listen(self, listeners: Sequence[_Listener]) -> None:
+        """Raises what the client raises."""
+        for listener in listeners:
+            await self._client.subscribe(listener.subject, cb=_hearing(listener))
+        # From when the server knows of them nothing is missed. The client sends the PING of a flush before what waits
+        # to be sent, so that the first answer says nothing of it; the second does.
+        for _ in range(2 if listeners else 0):
+            await self._client.flush(_CONNECT_TIMEOUT)
+        for listener in listeners:
+            listener.missed()
 
     async def close(self) -> None:
         with contextlib.suppress(OSError, nats.errors.Error):
@@ -381,6 +417,13 @@ class _Connection:
         self.closed.set()
         for replies in self._waiting.values():
             replies.put_nowait(None)
+
+
+def _hearing(listener: _Listener) -> Callable[[Msg], Awaitable[None]]:
+    async def hear(message: Msg) -> None:
+        listener.heard(message.data)
+
+    return hear
 
 
 def _present(message: Msg | None) -> Msg:

@@ -1,4 +1,4 @@
-"""What a service that tells or hears events is told from outside."""
+"""What a service that tells or hears something over NATS is told from outside."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -26,8 +26,8 @@ class NatsAddress:
         return f"{'tls' if self.tls else 'nats'}://{host}:{self.port}"
 
 
-class EventSettings(ServiceSettings):
-    # Without a default: a service that cannot tell its events must not look as if it did.
+class NatsSettings(ServiceSettings):
+    # Without a default: a service that cannot tell what it should must not look as if it did.
     nats_host: HostName = Field(validation_alias="NATS_CLUSTER_SERVICE_HOST")
     nats_port: PortNumber = Field(default=USUAL_PORT, validation_alias="NATS_CLUSTER_SERVICE_PORT")
     #: The service's own name, unless set.
@@ -36,8 +36,6 @@ class EventSettings(ServiceSettings):
     )
     nats_password: SecretFile = Field(validation_alias="NATS_PASSWORD_FILE")
     nats_tls: bool = Field(default=False, validation_alias="NATS_TLS")
-    #: Off: events are told, none are worked on; for a colour that nobody has promoted yet.
-    consume: bool = Field(default=True, validation_alias="DELINKCIOUS_CONSUME")
 
     @property
     def nats(self) -> NatsAddress:
@@ -47,3 +45,8 @@ class EventSettings(ServiceSettings):
     @classmethod
     def _use_own_name(cls, value: str) -> str:
         return value or cls.service_name
+
+
+class EventSettings(NatsSettings):
+    #: Off: events are told, none are worked on; for a colour that nobody has promoted yet.
+    consume: bool = Field(default=True, validation_alias="DELINKCIOUS_CONSUME")

@@ -25,6 +25,7 @@ class DataFolder:
         self.config = self.path / "config"
         self.logs = self.path / "logs"
         self.ready_file = self.path / "ready.json"
+        self.rotation_journal = self.path / "rotation.json"
         self._lock = self.path / "lock"
 
     def make(self) -> None:

@@ -14,6 +14,7 @@ from pkg.local_stack.ports import LOOPBACK
 from pkg.local_stack.program import Program, tied_command
 from pkg.provisioning.databases import connect
 from pkg.runtime.postgres import PostgresAddress
+from pkg.runtime.secret import Secret
 
 SUPERUSER = "postgres"
 USUAL_PORT = 5432
@@ -40,8 +41,7 @@ class PostgresServer:
 
     @property
     def superuser(self) -> PostgresAddress:
-        password = self._password_file.read_text().strip()
-        return PostgresAddress(LOOPBACK, self._port, "postgres", SUPERUSER, password)
+        return PostgresAddress(LOOPBACK, self._port, "postgres", SUPERUSER, Secret.in_file(self._password_file))
 
     def initialise(self) -> None:
         """Makes the database cluster, unless it is there.

@@ -30,6 +30,12 @@ class SecretStore:
             write_private(path, new_secret())
         return path
 
+    def keep(self, name: str, value: str) -> Path:
+        """The file of a secret that somebody else has made."""
+        path = self._folder / name
+        write_private(path, value)
+        return path
+
     def get(self, name: str) -> str:
         """The value to come with, made if it was not there."""
         return self.values(name)[0]
@@ -37,3 +43,7 @@ class SecretStore:
     def values(self, name: str) -> tuple[str, ...]:
         """Likewise, and the other one that holds as well while it is rotated."""
         return tuple(self.path(name).read_text(encoding="utf-8").split())
+
+    def put(self, name: str, values: tuple[str, ...]) -> None:
+        """In the form in which services read them (see ``pkg.runtime.secret``)."""
+        write_private(self.path(name), "\n".join(values))

@@ -40,8 +40,8 @@ class ValkeyServer:
         return self._store.path(f"valkey.{user}")
 
     def initialise(self) -> None:
-        """Writes the server's configuration and its access list, which holds digests of the passwords only."""
-        write_private(self._folder / "users.acl", render_access_list(self.password))
+        """Writes the server's configuration and its access list."""
+        self.write_access_list()
         settings = {
             "bind": LOOPBACK,
             "port": str(self._port),
@@ -58,6 +58,11 @@ class ValkeyServer:
         }
         lines = [f"{name} {value}" for name, value in settings.items()]
         write_private(self._folder / "valkey.conf", "\n".join(lines) + "\n")
+
+    def write_access_list(self) -> None:
+        """With digests of the passwords only."""
+        access_list = render_access_list(lambda user: self._store.values(f"valkey.{user}"))
+        write_private(self._folder / "users.acl", access_list)
 
     def program(self) -> Program:
         return Program(

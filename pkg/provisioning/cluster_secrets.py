@@ -48,14 +48,10 @@ def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Secrets:
     ``values_of`` knows the values of a secret by its name, or makes one up at its first mention: one, or two while
     it is rotated.
     """
-
-    def first_of(name: str) -> str:
-        return values_of(name)[0]
-
     secrets = {name: {_PASSWORD: "\n".join(values_of(value))} for name, value in _SINGLE_VALUES.items()}
-    authorization = json.dumps(render_authorization(lambda user: first_of(f"nats.{user}")), indent=2)
+    authorization = json.dumps(render_authorization(lambda user: values_of(f"nats.{user}")[0]), indent=2)
     secrets["nats-cluster-authorization"] = {"authorization.conf": f"authorization: {authorization}\n"}
-    access_list = render_access_list(lambda user: first_of(f"valkey.{user}"), _VALKEY_USERS)
+    access_list = render_access_list(lambda user: values_of(f"valkey.{user}"), _VALKEY_USERS)
     secrets["news-manager-redis-acl"] = {"users.acl": access_list}
     for name, party in _MUTUAL_AUTH_SECRETS.items():
         secrets[name] = {_MUTUAL_AUTH: render_mutual_auth(party, values_of)}

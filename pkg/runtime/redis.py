@@ -62,6 +62,9 @@ class _Credentials(CredentialProvider):
     def get_credentials(self) -> tuple[str, str]:
         return self._address.user, passwords_of(self._address.password)[0]
 
+    async def get_credentials_async(self) -> tuple[str, str]:
+        return self.get_credentials()
+
 
 class Script:
     """A program that the server runs as one step."""

@@ -70,6 +70,7 @@ PUBLISHED: dict[str, set[str]] = {
     "link-events.7.bulk": {"link-manager"},
     "social-graph-events.7": {"social-graph-manager"},
     "link-check-events": {"link-checker"},
+    "token-revocations": {"user-manager"},
     "dead-letters.news": {"news-manager"},
     "dead-letters.link-checks": {"link-checker"},
     "dead-letters.link-status": {"link-manager"},
@@ -84,6 +85,19 @@ PUBLISHED: dict[str, set[str]] = {
     "$JS.API.STREAM.CREATE.delinkcious": set(),
     "$JS.API.STREAM.DELETE.delinkcious": set(),
     "$JS.API.STREAM.PURGE.delinkcious": set(),
+    "$JS.API.STREAM.UPDATE.delinkcious": set(),
+    "$JS.API.STREAM.SNAPSHOT.delinkcious": set(),
+    # Reading past one's own consumers, and looking around.
+    "$JS.API.STREAM.MSG.GET.delinkcious": set(),
+    "$JS.API.STREAM.MSG.DELETE.delinkcious": set(),
+    "$JS.API.DIRECT.GET.delinkcious": set(),
+    "$JS.API.STREAM.INFO.dead-letters": set(),
+    "$JS.API.STREAM.NAMES": set(),
+    "$JS.API.STREAM.LIST": set(),
+    "$JS.API.CONSUMER.NAMES.delinkcious": set(),
+    "$JS.API.CONSUMER.PAUSE.delinkcious.news": set(),
+    "$JS.API.INFO": set(),
+    "$SYS.REQ.SERVER.PING": set(),
     "$JS.API.CONSUMER.CREATE.delinkcious.news": set(),
     "$JS.API.CONSUMER.DURABLE.CREATE.delinkcious.news": set(),
     "$JS.API.CONSUMER.DELETE.delinkcious.news": set(),
@@ -100,6 +114,12 @@ async def test_each_publishes_what_is_theirs(server: NatsServer, user: str) -> N
             assert errors == [], subject
         else:
             assert errors == [f'Permissions Violation for Publish to "{subject}"'], subject
+
+
+async def test_gateways_alone_hear_of_revocations(server: NatsServer) -> None:
+    for user in PERMISSIONS:
+        errors = await told(server, password(server, user), subscribe("token-revocations"))
+        assert (errors == []) == (user in (ADMINISTRATOR, "api-gateway")), (user, errors)
 
 
 @pytest.mark.parametrize("user", PERMISSIONS)

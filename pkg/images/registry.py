@@ -1,0 +1,83 @@
+"""Asks a registry of images for a digest (https://github.com/opencontainers/distribution-spec, "Pulling manifests")."""
+
+import hashlib
+import http.client
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from email.message import Message
+from typing import Final
+
+from pkg.images.pins import Pin
+from pkg.runtime.start_error import StartError
+
+#: Seconds for one answer.
+TIMEOUT: Final = 30.0
+#: Bytes; an index of a dozen platforms has some 10,000.
+MAX_ANSWER: Final = 4 * 1024**2
+#: Whose names have no host in front.
+_USUAL_HOST: Final = "docker.io"
+_USUAL_ADDRESS: Final = "https://registry-1.docker.io"
+#: The index of all platforms before the manifest of one.
+_MANIFESTS: Final = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+)
+_CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
+
+
+def ask_digest(pin: Pin, address: str | None = None) -> str:
+    """The digest that the tag has now, computed over what the registry sent. ``address`` names another registry.
+
+    Raises:
+        StartError: the registry has no such image, cannot be reached, or its answer is none.
+    """
+    host, _, repository = pin.reference.partition("/")
+    repository = re.split("[:@]", repository)[0]
+    base = address or (_USUAL_ADDRESS if host == _USUAL_HOST else f"https://{host}")
+    url = f"{base.rstrip('/')}/v2/{repository}/manifests/{urllib.parse.quote(pin.tag)}"
+    status, headers, body = _get(url, {"Accept": _MANIFESTS})
+    if status == http.client.UNAUTHORIZED:
+        token = _ask_token(headers.get("WWW-Authenticate", ""), repository)
+        status, headers, body = _get(url, {"Accept": _MANIFESTS, "Authorization": f"Bearer {token}"})
+    if status == http.client.NOT_FOUND:
+        raise StartError(f"{pin.name}: the registry has no tag {pin.tag}; correct it in the file of pins")
+    if status != http.client.OK:
+        raise StartError(f"{pin.name}: {url} answered {status}; try again later")
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    told = headers.get("Docker-Content-Digest", digest)
+    if told != digest:
+        raise StartError(f"{pin.name}: the registry names {told} and sends {digest}; something changes its answers")
+    return digest
+
+
+def _ask_token(challenge: str, repository: str) -> str:
+    """A token for anybody, from where the registry says (https://distribution.github.io/distribution/spec/auth/token/)."""
+    words = dict(_CHALLENGE.findall(challenge))
+    realm = words.pop("realm", "")
+    if not challenge.lower().startswith("bearer ") or not realm:
+        raise StartError(f"{repository}: the registry wants a login of a kind that is not known here: {challenge!r}")
+    query = {"scope": f"repository:{repository}:pull", **words}
+    status, _, body = _get(f"{realm}?{urllib.parse.urlencode(query)}", {})
+    try:
+        answer = json.loads(body)
+        return str(answer.get("token") or answer["access_token"])
+    except (ValueError, KeyError, AttributeError):
+        raise StartError(f"{repository}: {realm} answered {status} without a token; try again later") from None
+
+
+def _get(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise StartError(f"{url} is no address of a registry; it must begin with https://")
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  # looked at in the line above
+    try:
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310  # likewise
+                return answer.status, answer.headers, answer.read(MAX_ANSWER)
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.headers, refusal.read(MAX_ANSWER)
+    except (OSError, http.client.HTTPException) as fault:
+        raise StartError(f"{url} cannot be reached: {getattr(fault, 'reason', fault)}") from None
