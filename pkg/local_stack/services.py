@@ -136,6 +136,7 @@ SERVICES: Final = (
         5000,
         needs=(LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER),
         valkey=("RATE_LIMIT_REDIS", "RATE_LIMIT_REDIS"),
+        events=True,
         identity=True,
     ),
 )

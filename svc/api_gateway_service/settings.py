@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from pkg.events.settings import NatsSettings
 from pkg.rate_limits.store import Limit
 from pkg.runtime.access import API_GATEWAY
 from pkg.runtime.redis import RedisAddress
@@ -36,7 +37,7 @@ def _read_origins(value: object) -> object:
 Requests = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class ApiGatewaySettings(IdentitySettings):
+class ApiGatewaySettings(IdentitySettings, NatsSettings):
     service_name: ClassVar[str] = API_GATEWAY
 
     port: ListenPort = 5000

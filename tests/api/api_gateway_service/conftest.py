@@ -16,6 +16,7 @@ from pkg.identity_providers.provider import IdentityProvider
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
 from pkg.rate_limits.memory_store import MemoryLimitStore
+from pkg.rate_limits.store import LimitStore
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
@@ -23,7 +24,7 @@ from pkg.runtime.http_service import HttpService
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.secret import Secret
 from pkg.runtime.settings import Mode
-from svc.api_gateway_service.app import build_gateway
+from svc.api_gateway_service.app import build_gateway, build_limits, build_verdicts
 from svc.api_gateway_service.handlers import Handlers
 from svc.api_gateway_service.openapi import describe_api
 from svc.api_gateway_service.peers import Peers
@@ -41,6 +42,8 @@ from tests.loopback_server import served
 from tests.memory_world import MemoryWorld, build_world
 
 SETTINGS = ApiGatewaySettings(
+    nats_host="127.0.0.1",
+    nats_password=Secret.of("a long password"),
     mode=Mode.LOCAL,
     link_manager_host="127.0.0.1",
     user_manager_host="127.0.0.1",
@@ -167,8 +170,20 @@ def make_gateway(
     settings: ApiGatewaySettings = SETTINGS,
     providers: Sequence[IdentityProvider] = (),
 ) -> Gateway:
-    store = MemoryLimitStore(time.monotonic)
-    return Gateway(build_gateway(settings, peers, clock, store, providers), Conformance(document))
+    return Gateway(assemble(settings, peers, clock, providers=providers), Conformance(document))
+
+
+def assemble(
+    settings: ApiGatewaySettings,
+    peers: Peers,
+    clock: FakeClock,
+    limit_store: LimitStore | None = None,
+    providers: Sequence[IdentityProvider] = (),
+) -> HttpService:
+    """A gateway that hears of no revocations."""
+    limits = build_limits(settings, limit_store or MemoryLimitStore(time.monotonic))
+    verdicts = build_verdicts(settings, peers.users, limits, clock)
+    return build_gateway(settings, peers, clock, limits, verdicts, providers)
 
 
 @asynccontextmanager

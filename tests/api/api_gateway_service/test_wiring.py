@@ -1,25 +1,33 @@
 """The gateway as its own ``app.py`` puts it together."""
 
+import asyncio
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from pkg.events.nats_bus import open_bus
 from pkg.identity_providers.back_channel import open_session
+from pkg.object_model.types import CreateTokenRequest, Scope
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.settings import read_settings
 from pkg.runtime.start_error import StartError
 from svc.api_gateway_service.app import create_app
 from svc.api_gateway_service.providers import build_providers
 from svc.api_gateway_service.settings import ApiGatewaySettings
+from svc.user_service.events import announce_revocations
 from tests.api.api_gateway_service.conftest import GatewayHouse, InternalServices
 from tests.asgi_client import AsgiClient
-from tests.conftest import TestValkey
+from tests.conftest import TestNats, TestValkey
 from tests.fakes import FakeClock
 from tests.internal_service import API_GATEWAY, edge_secret
+from tests.memory_world import build_world
 
+#: Seconds; a test that waits longer has found a fault.
+DEADLINE = 20.0
 CALLEES = (LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER)
 
 
@@ -60,8 +68,19 @@ def limit_store(
     }
 
 
+def nats_place(
+    folder: Path, host: str = "127.0.0.1", port: int = 9, password: str = "a long password"
+) -> dict[str, str]:
+    return {
+        "NATS_CLUSTER_SERVICE_HOST": host,
+        "NATS_CLUSTER_SERVICE_PORT": str(port),
+        "NATS_PASSWORD_FILE": secret_file(folder, "nats-password", password),
+    }
+
+
 def environment(file: Path, base_urls: Mapping[str, str]) -> dict[str, str]:
-    variables = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)} | identity(file.parent) | limit_store(file.parent)
+    variables = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(file)} | identity(file.parent)
+    variables |= limit_store(file.parent) | nats_place(file.parent)
     for callee, base_url in base_urls.items():
         prefix = callee.replace("-", "_").upper()
         address = urlsplit(base_url)
@@ -125,6 +144,49 @@ async def test_two_gateways_keep_one_limit_and_none_while_its_store_is_away(
             valkey.start()
 
 
+async def test_a_revocation_reaches_every_gateway_within_a_second(
+    house: GatewayHouse, services: InternalServices, tmp_path: Path, nats: TestNats
+) -> None:
+    address = nats.server.address(API_GATEWAY)
+    variables = environment(secrets_file(tmp_path, *CALLEES), services.base_urls)
+    variables |= nats_place(tmp_path, address.host, address.port, nats.server.password_file(API_GATEWAY).read_text())
+    # Without being told, they would take it for a minute.
+    variables |= {"DELINKCIOUS_TOKEN_CACHE_SECONDS": "60", "RATE_LIMIT_FACTOR": "0"}
+    settings = read_settings(ApiGatewaySettings, variables)
+    async with (
+        open_bus(nats.server.address(USER_MANAGER), "tests") as bus,
+        create_app(settings) as first,
+        create_app(settings) as second,
+        AsgiClient(first) as one,
+        AsgiClient(second) as other,
+    ):
+        world = services.world.current = build_world(on_revoked=announce_revocations(bus))
+        alice, _ = [await world.person(name) for name in ("alice", "bob")]
+        token = (await world.users.create_token(alice, CreateTokenRequest(name="a", scopes=(Scope.NEWS,)))).token
+        session, bobs = [(await world.users.login(name, "any")).token for name in ("alice", "bob")]
+
+        async def statuses(given: str) -> set[int]:
+            headers = {"Access-Token": given}
+            return {(await gateway.request("GET", "/v1/me", headers=headers)).status for gateway in (one, other)}
+
+        async def refused_after(given: str) -> float:
+            began = time.monotonic()
+            while await statuses(given) != {401}:
+                assert time.monotonic() - began < DEADLINE, "a token that was revoked is still taken"
+                await asyncio.sleep(0.005)
+            return time.monotonic() - began
+
+        assert [await statuses(given) for given in (token, session, bobs)] == [{200}] * 3
+        (record,) = await world.users.list_tokens(alice)
+        await world.users.revoke_token(alice, record.id)
+        took = await refused_after(token)
+        print(f"a token was refused by both after {took:.3f} s")
+        assert took < 1
+        await world.users.end_sessions(alice)
+        assert await refused_after(session) < 1
+        assert await statuses(bobs) == {200}
+
+
 @pytest.mark.parametrize("missing", [SOCIAL_GRAPH_MANAGER, NEWS_MANAGER])
 async def test_without_a_secret_for_each_service_there_is_no_gateway(
     services: InternalServices, tmp_path: Path, missing: str
@@ -141,7 +203,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
     """All that has to be said outside local mode."""
     hosts = {f"{callee.replace('-', '_').upper()}_SERVICE_HOST": "host" for callee in CALLEES}
     mutual_auth = {"DELINKCIOUS_MUTUAL_AUTH_FILE": str(secrets_file(tmp_path, *CALLEES))}
-    return hosts | mutual_auth | identity(tmp_path) | limit_store(tmp_path)
+    return hosts | mutual_auth | identity(tmp_path) | limit_store(tmp_path) | nats_place(tmp_path)
 
 
 def faults(variables: Mapping[str, str]) -> list[str]:
@@ -161,6 +223,8 @@ def test_settings(variables: dict[str, str]) -> None:
     assert (settings.reached_at, settings.is_behind_tls) == ("https://delinkcious.example", True)
     assert settings.browser_keys() == ["a secret that nobody guesses"]
     assert [fault.split()[0].rstrip(":") for fault in faults({"DELINKCIOUS_TOKEN_CACHE_SECONDS": "3600"})] == [
+        "NATS_CLUSTER_SERVICE_HOST",
+        "NATS_PASSWORD_FILE",
         "DELINKCIOUS_TOKEN_CACHE_SECONDS",
         "LINK_MANAGER_SERVICE_HOST",
         "USER_MANAGER_SERVICE_HOST",
@@ -209,11 +273,8 @@ def test_a_start_without_what_logins_need(variables: dict[str, str], tmp_path: P
 
 
 def test_local_mode_needs_none_of_it(variables: dict[str, str]) -> None:
-    without = {
-        name: value
-        for name, value in variables.items()
-        if "SERVICE_HOST" in name or "MUTUAL" in name or "REDIS" in name
-    }
+    identity_alone = ("DELINKCIOUS_PUBLIC", "BROWSER", "GITHUB")
+    without = {name: value for name, value in variables.items() if not name.startswith(identity_alone)}
     settings = read_settings(ApiGatewaySettings, without | {"DELINKCIOUS_MODE": "local"})
     assert (settings.reached_at, settings.is_behind_tls) == ("http://127.0.0.1:5000", False)
     assert settings.browser_keys() == settings.browser_keys()
