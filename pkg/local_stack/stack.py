@@ -17,6 +17,7 @@ from pkg.events.provisioning import provision_at
 from pkg.local_stack import demo_site
 from pkg.local_stack.console import Console
 from pkg.local_stack.data_folder import DataFolder
+from pkg.local_stack.identity import identity_variables
 from pkg.local_stack.log_lines import Level
 from pkg.local_stack.mutual_auth import write_mutual_auth
 from pkg.local_stack.ports import LOOPBACK, PortChooser, is_free
@@ -126,6 +127,7 @@ class _Stack:
             nats=servers.nats,
             valkey=servers.valkey,
             password_files={database.service: self._store.path(database.service) for database in DATABASES},
+            identity=identity_variables(self._store, self._environment),
             environment=self._environment,
         )
         programs = [surroundings.demo_site(), *(surroundings.program(service) for service in SERVICES)]
