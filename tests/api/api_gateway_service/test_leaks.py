@@ -71,6 +71,9 @@ QUESTIONS: Final[dict[str, Callable[[], Iterator[Question]]]] = {
         [("/v1/follow-requests", {"direction": direction}) for direction in ("incoming", "outgoing")]
     ),
     "get_blocked": lambda: iter([("/v1/blocks", {})]),
+    "get_sessions": lambda: iter([("/v1/me/sessions", {})]),
+    "get_tokens": lambda: iter([("/v1/me/tokens", {})]),
+    "get_events": lambda: iter([("/v1/me/audit", {"limit": "200"})]),
     "export_links": lambda: iter([("/v1/export", {})]),
     "export_my_data": lambda: iter([("/v1/me/export", {})]),
 }
