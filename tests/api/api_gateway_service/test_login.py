@@ -452,6 +452,12 @@ async def test_a_program_that_is_not_let_in(house: GatewayHouse, body: object, e
     assert (answer.status, answer.json()["code"]) == expected
 
 
+async def test_no_ticket_is_taken_from_a_url(house: GatewayHouse) -> None:
+    async with AsgiClient(house.gateway.app, headers={"Content-Type": "application/json"}) as client:
+        answer = await client.request("POST", "/login", query={"Username": "alice", "AuthToken": "any"})
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_argument")
+
+
 async def test_an_api_token_is_not_logged_out(house: GatewayHouse) -> None:
     request = CreateTokenRequest(name="laptop", scopes=(Scope.ACCOUNT,))
     made = await house.world.users.create_token(house.alice.actor, request)
