@@ -56,7 +56,6 @@ from pkg.user_manager.uses import TokenUses
 SESSION_LIFETIME: Final = timedelta(days=14)
 #: Long enough for a redirect from the provider back to us.
 TICKET_LIFETIME: Final = timedelta(minutes=2)
-AUDIT_LIFETIME: Final = timedelta(days=400)
 #: Of one user, alive at once; one more ends the oldest.
 MAX_SESSIONS: Final = 100
 MAX_TICKETS: Final = 10
@@ -67,8 +66,6 @@ MAX_TOKEN_NAME_CHARACTERS: Final = 100
 MAX_AUTH_TOKEN_CHARACTERS: Final = 4_096
 #: Of what the audit log says of a thing, or of a client.
 MAX_NOTE_CHARACTERS: Final = 200
-#: Of each kind, that a sweep removes in one statement.
-SWEEP_BATCH: Final = 1_000
 
 #: Told the id of a user whose sessions or tokens have ended, so that whoever remembers them forgets.
 type OnRevoked = Callable[[int], Awaitable[None]]
@@ -324,18 +321,6 @@ class UserManager(interfaces.UserManager):
             Unavailable: the store cannot be reached; they wait for the next time.
         """
         return await self._uses.write()
-
-    async def sweep(self) -> int:
-        """Removes what is over, of everybody: sessions, tokens and tickets that have expired, old events. How many."""
-        now = self._clock.now()
-        swept = 0
-        for remove in (
-            partial(self._store.remove_expired, now, SWEEP_BATCH),
-            partial(self._store.remove_events, now - AUDIT_LIFETIME, SWEEP_BATCH),
-        ):
-            while removed := await remove():
-                swept += removed
-        return swept
 
     # --- in steps -----------------------------------------------------------------------------------------------------
 

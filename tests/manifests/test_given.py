@@ -139,6 +139,11 @@ def test_every_container_starts_with_what_it_is_given(objects: list[Object], tmp
             Change("ConfigMap/api-gateway-config", "data.LINK_MANAGR_SERVICE_PORT", "1"),
             "nothing reads LINK_MANAGR_SERVICE_PORT",
         ),
+        (
+            Change("ConfigMap/api-gateway-config", "data.GITHUB_CLIENT_ID_FILE", "/run/secrets/id"),
+            "one has no file; mount both",
+        ),
+        (Change("ConfigMap/api-gateway-config", "data.DELINKCIOUS_PUBLIC_URL"), "DELINKCIOUS_PUBLIC_URL is not set"),
         (Change("ConfigMap/link-manager-config", "data.MAX_LINKS_PER_USER", "many"), "MAX_LINKS_PER_USER"),
         (
             Change("ConfigMap/user-manager-config", "data.USER_DB_PASSWORD_FILE", "/run/secrets/password"),

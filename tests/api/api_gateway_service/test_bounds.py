@@ -8,10 +8,8 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from pkg.rate_limits.memory_store import MemoryLimitStore
 from pkg.runtime.http_protocol import BoundedHttpProtocol
-from svc.api_gateway_service.app import build_gateway
-from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse
+from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse, assemble
 from tests.loopback_server import served
 
 DEADLINE = 20.0
@@ -24,7 +22,7 @@ MIB = 1024 * 1024
 async def place(house: GatewayHouse) -> AsyncIterator[tuple[str, int, bytes]]:
     """Where a gateway listens that has little time, and the header with alice's token."""
     settings = SETTINGS.model_copy(update={"request_timeout": 0.5})
-    app = build_gateway(settings, house.peers, house.clock, MemoryLimitStore(asyncio.get_running_loop().time))
+    app = assemble(settings, house.peers, house.clock)
     async with served(app, BoundedHttpProtocol) as url:
         parts = urlsplit(url)
         assert parts.hostname and parts.port

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
         (200, ("valid", "ok", False)),
         (404, ("invalid", "not_found", False)),
         (503, ("pending", "server_error", True)),
-        (403, ("pending", "refused", False)),
+        (403, ("pending", "forbidden", False)),
     ],
 )
 async def test_whatever_comes_of_a_link_is_a_200(
@@ -45,6 +45,8 @@ async def test_whatever_comes_of_a_link_is_a_200(
         "Status": verdict[0],
         "Reason": verdict[1],
         "Transient": verdict[2],
+        "MovedTo": "",
+        "RetryAfter": None,
         "err": "",
     }
 
