@@ -135,6 +135,15 @@ PROGRAMS = [
 ]
 
 
+def test_the_operators_program_takes_no_default(folder: Path) -> None:
+    known = folder / "known.yaml"
+    known.write_text("presents: {user-manager: {token: '123', statement_key: '123'}}")
+    nowhere = {"USER_MANAGER_SERVICE_HOST": "127.0.0.1", "USER_MANAGER_SERVICE_PORT": "1"}
+    code, out, said = run_command("users", "add", "alice", **nowhere, DELINKCIOUS_MUTUAL_AUTH_FILE=str(known))
+    assert (code, out, said.count("\n")) == (1, "", 1), said
+    assert "presents.user-manager.token is not a secret" in said
+
+
 @pytest.mark.parametrize(("program", "arguments", "prefix", "variables"), PROGRAMS, ids=[row[0] for row in PROGRAMS])
 def test_a_program_takes_no_default(
     program: str, arguments: list[str], prefix: str, variables: list[str], folder: Path

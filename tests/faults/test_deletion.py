@@ -20,9 +20,9 @@ from pkg.provisioning.valkey_users import ADMINISTRATOR
 from pkg.runtime.redis import RedisAddress, connect_redis
 from pkg.runtime.secret import Secret
 from pkg.user_manager.deletion_store import DeletionStep
-from tests.contract.news_store.test_erasing import dump
 from tests.e2e.client import ApiClient, api_client, eventually
 from tests.e2e.stack import Stack, running_stack
+from tests.valkey_contents import dump
 
 WITNESS = "witness"
 BLOCKED = "blocked"
