@@ -215,9 +215,9 @@ async def test_grpc(people: People, operation: str) -> None:
     row = TABLE[NEWS_MANAGER][operation]
     assert set(row["callers"]) == ALLOWED_CALLERS[NEWS_MANAGER]["news.read"]
     async with served_news(people.world.news) as (_, address):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            async with open_channel(address) as channel:
-                stub = news_pb2_grpc.NewsStub(channel)  # type: ignore[no-untyped-call]  # generated, without types
+        async with open_channel(address) as channel:
+            stub: Any = news_pb2_grpc.NewsStub(channel)  # type: ignore[no-untyped-call]  # generated
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await stub.GetNews(news_pb2.GetNewsRequest(username="bob"))
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         for caller in sorted(CALLERS):
