@@ -301,10 +301,12 @@ _ERASE: Final = tuple(
         "links": "id",
         "link_tags": "tag_key, created_at, link_id",
         "tag_counts": "tag_key",
-        "link_versions": "url_key",
         "answers": "key",
     }.items()
 )
+#: Of every URL that the user ever saved, so they go last.
+_FIND_VERSIONS: Final = "SELECT url_key FROM link_versions WHERE user_id = $1 LIMIT $2"
+_ERASE_VERSIONS: Final = "DELETE FROM link_versions WHERE user_id = $1 AND url_key = ANY($2::bytea[])"
 _ERASE_COUNTS: Final = "DELETE FROM link_counts WHERE user_id = $1"
 
 type _Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -500,14 +502,33 @@ class SqlLinkStore(LinkStore):
 
     async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
         with database_errors():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_LOCK_IF_THERE, user_id)
-                removed = [await connection.execute(statement, user_id, _ERASE_BATCH) for statement in _ERASE]
-                if any(status != "DELETE 0" for status in removed):
+            async with self._pool.acquire() as connection:
+                if await _erase_rows(connection, user_id) or await _forget_urls(connection, user_id):
                     return after
-                await connection.execute(_ERASE_COUNTS, user_id)
                 partition = partition_of(user_id)
-                return await erase_events(connection, ("UserId",), user_id, range(partition, partition + 1), after)
+                async with connection.transaction():
+                    await connection.execute(_ERASE_COUNTS, user_id)
+                    return await erase_events(connection, ("UserId",), user_id, range(partition, partition + 1), after)
+
+
+async def _erase_rows(connection: _Connection, user_id: int) -> bool:
+    """Whether there were any. Of each table some."""
+    async with connection.transaction():
+        await connection.execute(_LOCK_IF_THERE, user_id)
+        removed = [await connection.execute(statement, user_id, _ERASE_BATCH) for statement in _ERASE]
+    return any(status != "DELETE 0" for status in removed)
+
+
+async def _forget_urls(connection: _Connection, user_id: int) -> bool:
+    """Whether there were any. What is known of a URL goes with the last who had it.
+
+    In no transaction: who keeps a verdict locks what is known of the URL, and then links.
+    """
+    url_keys = [url_key for (url_key,) in await connection.fetch(_FIND_VERSIONS, user_id, _ERASE_BATCH)]
+    if url_keys:
+        await connection.execute(_FORGET_CHECKS, url_keys)
+        await connection.execute(_ERASE_VERSIONS, user_id, url_keys)
+    return bool(url_keys)
 
 
 # --- writing, inside a transaction that holds the user's lock ---------------------------------------------------------
