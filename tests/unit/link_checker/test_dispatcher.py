@@ -8,6 +8,7 @@ import pytest
 from pkg.events.memory_bus import MemoryBus
 from pkg.events.messages import LINK_CHECK_EVENTS, Message, read_event, write_message
 from pkg.link_checker.dispatcher import GIVE_UP_AFTER, Dispatcher, verdict_id
+from pkg.link_checker.shared_checks import SharedChecks
 from pkg.object_model.errors import DelinkciousError, InvalidArgument, Unavailable
 from pkg.object_model.events import FollowEvent, LinkCheckedEvent, LinkEvent, LinkEventType
 from pkg.object_model.interfaces import LinkChecker
@@ -112,6 +113,20 @@ async def test_what_asks_for_a_check_and_what_does_not(house: House) -> None:
         follow,
     )
     assert house.checker.asked == [f"https://host.example/{number}" for number in (1, 2, 3)]
+
+
+async def test_twenty_who_save_the_same_hundred_cause_a_hundred_looks(house: House) -> None:
+    dispatcher = Dispatcher(SharedChecks(house.checker, str.lower), house.bus, house.clock, "link-checker")
+    saved = [
+        replace(house.event(100 * user + number, f"https://{number}.example/"), user_id=user)
+        for user in range(20)
+        for number in range(100)
+    ]
+    for start in range(0, len(saved), 64):
+        messages = [write_message(event, "link-manager") for event in saved[start : start + 64]]
+        await dispatcher.dispatch(messages)
+    assert len(house.checker.asked) == len(set(house.checker.asked)) == 100
+    assert len(house.told()) == 2_000
 
 
 async def test_a_repeat_is_known_by_its_event(house: House) -> None:
