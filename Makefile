@@ -22,13 +22,15 @@ LOCKED := link-service user-service social-graph-service api-gateway-service new
 	link-check-function operations troubleshooting local-stack
 # Versions stay as they are, unless: make lock LOCK_ARGS=--upgrade
 LOCK_ARGS ?=
+# Tools with requirements of their own: each in an environment of its own.
+CHECKOV := $(VENV)-checkov
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-config --custom-compile-command "make lock" $(LOCK_ARGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test faults images images-test bench check fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults images images-test bench check checkov fmt proto lock hooks venv clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +62,14 @@ check: venv ## lint, formatting, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+checkov: $(CHECKOV)/.installed ## install checkov, so that `make test` has it look at the manifests as well
+
+$(CHECKOV)/.installed: requirements/tools/checkov.txt | venv
+	rm -rf $(CHECKOV)
+	$(BIN)/python -m venv $(CHECKOV)
+	$(CHECKOV)/bin/python -m pip install --quiet --no-compile --require-hashes --requirement $<
+	@touch $@
+
 fmt: venv ## format the code, and repair what the linter can
 	$(BIN)/ruff check --fix --quiet $(PLACES) || true
 	$(BIN)/ruff format $(PLACES)
@@ -73,6 +83,7 @@ lock: venv ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upg
 	for name in $(LOCKED); do \
 		$(LOCK) --extra $$name --constraint requirements/dev.txt --output-file requirements/$$name.txt pyproject.toml; \
 	done
+	$(LOCK) --group checkov --output-file requirements/tools/checkov.txt
 
 hooks: venv ## run the checks before each commit, from now on
 	$(BIN)/pre-commit install
@@ -90,5 +101,5 @@ $(INSTALLED): requirements/dev.txt
 	@touch $@
 
 clean: ## remove what was made here: the environment, caches, the local data
-	rm -rf $(VENV) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(CHECKOV) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,7 +31,7 @@ from pkg.provisioning.database_environment import (  # noqa: E402
     read_address,
     read_role_password,
 )
-from pkg.provisioning.databases import ServiceDatabase, connect, provision  # noqa: E402
+from pkg.provisioning.databases import ServiceDatabase, close_to_others, connect, provision  # noqa: E402
 from pkg.runtime.postgres import PostgresAddress  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
 
@@ -46,6 +46,11 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add_database_option(parser)
+    parser.add_argument(
+        "--own-server",
+        action="store_true",
+        help="the server has nothing else in it: close the databases that it brings to everybody but superusers",
+    )
     parser.add_argument(
         "--patience", type=float, default=20.0, help="seconds for Postgres to come up (%(default)s)", metavar="SECONDS"
     )
@@ -74,7 +79,7 @@ def wait_for(server: PostgresAddress, name: str, patience: float) -> None:
         time.sleep(PAUSE)
 
 
-def make(database: ServiceDatabase, environment: Mapping[str, str], patience: float) -> None:
+def make(database: ServiceDatabase, environment: Mapping[str, str], patience: float, *, own_server: bool) -> None:
     superuser = replace(read_address(database, Role.SUPERUSER, environment), database=MAINTENANCE_DATABASE)
     passwords = {
         database.migrator: read_role_password(database, Role.MIGRATOR, environment).get_secret_value(),
@@ -83,6 +88,8 @@ def make(database: ServiceDatabase, environment: Mapping[str, str], patience: fl
     wait_for(superuser, database.name, patience)
     try:
         provision(superuser, database, passwords.__getitem__)
+        if own_server:
+            close_to_others(superuser)
     except psycopg2.Error as error:
         raise StartError(f"{database.name}: {' '.join(str(error).split())}") from None
     print(f"{database.name}: the database and its roles are there")
@@ -92,7 +99,7 @@ def main(words: Sequence[str], environment: Mapping[str, str]) -> int:
     arguments = read_arguments(words)
     try:
         for database in choose_databases(arguments.database or [], environment):
-            make(database, environment, arguments.patience)
+            make(database, environment, arguments.patience, own_server=arguments.own_server)
     except StartError as error:
         for fault in error.faults:
             print(f"provision_databases: {fault}", file=sys.stderr)

@@ -26,6 +26,12 @@ Servers of your own are used, and not started, where the environment names them:
   DELINKCIOUS_POSTGRES_URL  postgresql://user:password@host:5432/postgres, of a role that may create roles and databases
   DELINKCIOUS_NATS_URL      nats://user:password@host:4222, of a user who may do anything with JetStream
   DELINKCIOUS_REDIS_URL     redis://user:password@host:6379
+
+People log in with GitHub where GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET are those of an OAuth app whose callback is
+URL/login/authorized (GITHUB_URL: of an Enterprise), with another provider by OIDC_ISSUER, OIDC_CLIENT_ID and
+OIDC_CLIENT_SECRET; without either, by the name of a user. DELINKCIOUS_PUBLIC_URL is where people reach the gateway, if
+that is not where it listens.
+
 MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED, LINK_CHECKER_CONTACT,
 LINK_CHECKER_PORTS and LINK_CHECKER_CONFINED (true: nothing but the demo site is looked at) are passed on.
 NO_COLOR is heeded.

@@ -20,6 +20,8 @@ class AsgiResponse:
     status: int = 0
     #: By lower-case name; of several, the last.
     headers: dict[str, str] = field(default_factory=dict)
+    #: Each as it was sent.
+    set_cookies: list[str] = field(default_factory=list)
     body: bytes = b""
     #: Whether the last piece of the body came; a server closes the connection if it did not.
     complete: bool = False
@@ -116,6 +118,9 @@ class _Exchange:
             response.headers = {
                 name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message["headers"]
             }
+            response.set_cookies = [
+                value.decode("latin-1") for name, value in message["headers"] if name.lower() == b"set-cookie"
+            ]
             return
         assert response.status, "an answer begins with its start"
         assert not response.complete, "nothing comes after the last piece"

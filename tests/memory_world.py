@@ -12,7 +12,10 @@ from pkg.object_model.events import Event
 from pkg.object_model.types import Actor, RegisterRequest, UpdateUserRequest
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
-from pkg.user_manager.manager import UserManager
+from pkg.user_manager.deletion_store import DeletionStep
+from pkg.user_manager.deletions import AccountDeletions, DeletionWorker
+from pkg.user_manager.manager import OnRevoked, UserManager
+from pkg.user_manager.memory_deletion_store import MemoryDeletionStore
 from pkg.user_manager.memory_store import MemoryUserStore
 from pkg.user_manager.providers import LocalProvider
 
@@ -44,6 +47,7 @@ class MemoryWorld:
     links: LinkManager
     news: NewsManager
     feeds: FeedWriter
+    deletions: DeletionWorker
     #: What all of them told, in order.
     events: list[Event] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
@@ -64,13 +68,23 @@ class MemoryWorld:
         await self.users.update_user(user, UpdateUserRequest(private=private))
 
 
-def build_world(*, max_links_per_user: int = 100) -> MemoryWorld:
+async def _tell_nobody(_user_id: int) -> None:
+    pass
+
+
+def build_world(*, max_links_per_user: int = 100, on_revoked: OnRevoked = _tell_nobody) -> MemoryWorld:
     clock = SteppedClock()
     ids = CountedIds()
-    users = UserManager(MemoryUserStore(), clock, ids, provider=LocalProvider())
+    user_store = MemoryUserStore()
+    deletion_store = MemoryDeletionStore(user_store)
+    deletions = AccountDeletions(deletion_store, clock, ids, settle=timedelta(0))
+    users = UserManager(user_store, clock, ids, provider=LocalProvider(), deletions=deletions, on_revoked=on_revoked)
     events: list[Event] = []
     graph = SocialGraphManager(MemorySocialGraphStore(events), users, clock, ids)
     links = LinkManager(MemoryLinkStore(events), users, graph, clock, ids, max_links_per_user=max_links_per_user)
     news_store = MemoryNewsStore(clock)
     feeds = FeedWriter(news_store, graph, links, clock)
-    return MemoryWorld(users, graph, links, NewsManager(news_store), feeds, events)
+    news = NewsManager(news_store)
+    holders = {DeletionStep.SOCIAL_GRAPH: graph, DeletionStep.LINKS: links, DeletionStep.NEWS: news}
+    worker = DeletionWorker(deletion_store, holders, clock, ids)
+    return MemoryWorld(users, graph, links, news, feeds, worker, events)

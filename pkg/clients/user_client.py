@@ -124,6 +124,9 @@ class UserClient(interfaces.UserManager):
         body = await self._http.request("GET", "/audit", actor=actor, params=query, repeatable=True)
         return read_reply(_SERVICE, body, audit_page_from_wire)
 
+    async def delete_account(self, actor: Actor | None, confirm: str) -> None:
+        await self._http.request("DELETE", "/account", actor=actor, params={"confirm": confirm}, repeatable=True)
+
     async def record_audit_event(
         self, actor: Actor | None, event_type: AuditEventType, detail: str, client: str = ""
     ) -> None:

@@ -2,8 +2,8 @@
 (https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps)."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
@@ -15,6 +15,7 @@ from pkg.identity_providers.provider import (
     explain_refusal,
     no_verified_email,
     provider_away,
+    realm_of,
     unreadable_reply,
 )
 from pkg.object_model.types import ProviderProfile
@@ -31,16 +32,21 @@ class GitHubProvider(IdentityProvider):
     title = "GitHub"
 
     def __init__(
-        self, channel: BackChannel, client_id: str, client_secret: str, *, url: str = GITHUB_URL, api_url: str
+        self,
+        channel: BackChannel,
+        client_id: str,
+        client_secret: Callable[[], str],
+        *,
+        url: str = GITHUB_URL,
+        api_url: str = GITHUB_API_URL,
     ) -> None:
-        """``url`` and ``api_url`` without a slash at the end. Those of an Enterprise are its own."""
+        """``client_secret`` is asked at each login. ``url`` and ``api_url`` without a slash at the end."""
         self._channel = channel
         self._client_id = client_id
         self._client_secret = client_secret
         self._url = url
         self._api_url = api_url
-        # Ids are unique within one GitHub: 583231 of an Enterprise is somebody else.
-        self._realm = self.name if url == GITHUB_URL else f"{self.name}:{urlsplit(url).netloc}"
+        self._realm = self.name if url == GITHUB_URL else realm_of(self.name, url)
 
     async def authorization_url(self, attempt: LoginAttempt, redirect_uri: str) -> str:
         return authorization_request(
@@ -59,7 +65,7 @@ class GitHubProvider(IdentityProvider):
             code=code,
             code_verifier=attempt.code_verifier,
             client_id=self._client_id,
-            client_secret=self._client_secret,
+            client_secret=self._client_secret(),
         )
         reply = await self._channel.post(f"{self._url}/login/oauth/access_token", form, {})
         # GitHub refuses with a 200.

@@ -2,7 +2,7 @@
 and https://openid.net/specs/openid-connect-discovery-1_0.html)."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote_plus, urlsplit
@@ -22,6 +22,7 @@ from pkg.identity_providers.provider import (
     explain_refusal,
     no_verified_email,
     not_proven,
+    realm_of,
     unreadable_reply,
 )
 from pkg.object_model.clock import Clock
@@ -54,11 +55,14 @@ class _Metadata:
 class OidcProvider(IdentityProvider):
     name = "oidc"
 
-    def __init__(self, channel: BackChannel, clock: Clock, issuer: str, client_id: str, client_secret: str) -> None:
-        """``issuer`` exactly as the provider writes it."""
-        self.title = urlsplit(issuer).hostname or issuer
+    def __init__(
+        self, channel: BackChannel, clock: Clock, issuer: str, client_id: str, client_secret: Callable[[], str]
+    ) -> None:
+        """``issuer`` exactly as the provider writes it. ``client_secret`` is asked at each login."""
+        self.title = provider_title(issuer)
         self._channel = channel
         self._clock = clock
+        self._realm = realm_of(self.name, issuer)
         self._issuer = issuer
         self._client_id = client_id
         self._client_secret = client_secret
@@ -113,7 +117,7 @@ class OidcProvider(IdentityProvider):
     async def _exchange(
         self, metadata: _Metadata, attempt: LoginAttempt, code: str, redirect_uri: str
     ) -> Mapping[str, str]:
-        credentials = {"client_id": self._client_id, "client_secret": self._client_secret}
+        credentials = {"client_id": self._client_id, "client_secret": self._client_secret()}
         form = prepare_token_request(
             "authorization_code",
             redirect_uri=redirect_uri,
@@ -121,7 +125,7 @@ class OidcProvider(IdentityProvider):
             code_verifier=attempt.code_verifier,
             **(credentials if metadata.secret_in_form else {}),
         )
-        headers = {} if metadata.secret_in_form else {"Authorization": _basic(self._client_id, self._client_secret)}
+        headers = {} if metadata.secret_in_form else {"Authorization": _basic(self._client_id, self._client_secret())}
         reply = await self._channel.post(metadata.token_endpoint, form, headers)
         match reply.content:
             case {"error": str(error)}:
@@ -182,12 +186,16 @@ class OidcProvider(IdentityProvider):
             raise no_verified_email(self.title)
         login = str(claims.get("preferred_username") or claims.get("nickname") or email.partition("@")[0])
         return ProviderProfile(
-            provider=self._issuer,
+            provider=self._realm,
             subject=claims["sub"],
             login=login,
             display_name=str(claims.get("name") or login),
             email=email,
         )
+
+
+def provider_title(issuer: str) -> str:
+    return urlsplit(issuer).hostname or issuer
 
 
 def _basic(client_id: str, client_secret: str) -> str:

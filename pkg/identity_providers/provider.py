@@ -4,6 +4,7 @@ A login is OAuth's authorization code flow (RFC 6749, RFC 9700) with PKCE (RFC 7
 provider and comes back with a code, which is exchanged for what the provider vouches for.
 """
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -55,6 +56,11 @@ class LoginAttempt:
 def begin_attempt(provider: str, next_path: str) -> LoginAttempt:
     state, code_verifier, nonce = (secrets.token_urlsafe(_RANDOM_BYTES) for _ in range(3))
     return LoginAttempt(provider, state, code_verifier, nonce, next_path)
+
+
+def realm_of(name: str, address: str) -> str:
+    """What users of this provider at this address are keyed on: ids of another may be somebody else's."""
+    return f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:24]}"
 
 
 def authorization_request(

@@ -40,7 +40,7 @@ from pkg.object_model import erasure
 from pkg.object_model.errors import InvalidArgument, Unavailable
 from pkg.object_model.events import LinkEvent
 from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
-from pkg.runtime.postgres import database_errors
+from pkg.runtime.postgres import database_errors, hold_alone
 
 #: What stands in the tables for each, by place.
 _VISIBILITIES: Final = (Visibility.PUBLIC, Visibility.FOLLOWERS, Visibility.PRIVATE)
@@ -194,7 +194,6 @@ RETURNING true"""
 
 #: Any number, the same in all processes of the link service; the database has no other use of it.
 _SWEEP_LOCK: Final = 5_021_978
-_SWEEP_ALONE: Final = "SELECT pg_try_advisory_lock($1)"
 # The one question that is about the links of all users; it has an index of its own.
 _FIND_WAITING: Final = """
 SELECT user_id, id FROM links WHERE status = 0 AND check_asked_at < $1 ORDER BY check_asked_at LIMIT $2"""
@@ -378,9 +377,8 @@ class SqlLinkStore(LinkStore):
     @asynccontextmanager
     async def sweep_alone(self) -> AsyncIterator[bool]:
         with database_errors():
-            async with self._pool.acquire() as connection:
-                # A connection that goes back to the pool loses its locks, whatever happened.
-                yield bool(await connection.fetchval(_SWEEP_ALONE, _SWEEP_LOCK))
+            async with hold_alone(self._pool, _SWEEP_LOCK) as alone:
+                yield alone
 
     async def find_waiting(self, asked_before: datetime, limit: int) -> list[WaitingLink]:
         with database_errors():

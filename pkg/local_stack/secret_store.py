@@ -30,6 +30,12 @@ class SecretStore:
             write_private(path, new_secret())
         return path
 
+    def keep(self, name: str, value: str) -> Path:
+        """The file of a secret that somebody else has made."""
+        path = self._folder / name
+        write_private(path, value)
+        return path
+
     def get(self, name: str) -> str:
         """The value to come with, made if it was not there."""
         return self.values(name)[0]

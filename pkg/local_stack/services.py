@@ -35,6 +35,13 @@ _PASSED_ON: Final = (
     "LOG_LEVEL",
     "MAX_LINKS_PER_USER",
     "DELINKCIOUS_TOKEN_CACHE_SECONDS",
+    "DELINKCIOUS_PUBLIC_URL",
+    "GITHUB_URL",
+    "GITHUB_API_URL",
+    "OIDC_ISSUER",
+    "OIDC_CLIENT_ID",
+    "ACCOUNT_DELETION_SETTLE",
+    "ACCOUNT_DELETION_GRACE",
     "RATE_LIMIT_FACTOR",
     "TRUSTED_PROXIES",
     "TRUSTED_PROXY_HEADER",
@@ -67,6 +74,8 @@ class Service:
     http_port: int | None = None
     #: If it keeps something in Valkey: prefixes of the variables that tell it where that is, and as whom to log in.
     valkey: tuple[str, str] | None = None
+    #: Whether people log in there.
+    identity: bool = False
 
     @property
     def ports(self) -> dict[str, int]:
@@ -81,7 +90,15 @@ class Service:
 
 #: In the order in which they are shown; they are stopped in the reverse one.
 SERVICES: Final = (
-    Service(USER_MANAGER, "svc.user_service", "USER_MANAGER", 7070, "user_manager", events=True),
+    Service(
+        USER_MANAGER,
+        "svc.user_service",
+        "USER_MANAGER",
+        7070,
+        "user_manager",
+        (SOCIAL_GRAPH_MANAGER, LINK_MANAGER, NEWS_MANAGER),
+        events=True,
+    ),
     Service(
         SOCIAL_GRAPH_MANAGER,
         "svc.social_graph_service",
@@ -119,6 +136,8 @@ SERVICES: Final = (
         5000,
         needs=(LINK_MANAGER, USER_MANAGER, SOCIAL_GRAPH_MANAGER, NEWS_MANAGER),
         valkey=("RATE_LIMIT_REDIS", "RATE_LIMIT_REDIS"),
+        events=True,
+        identity=True,
     ),
 )
 
@@ -136,6 +155,8 @@ class Surroundings:
     valkey: Callable[[str], Login]
     #: By role.
     password_files: Mapping[str, Path]
+    #: Variables that tell how people log in.
+    identity: Mapping[str, str]
     #: The environment of the stack itself.
     environment: Mapping[str, str]
 
@@ -186,6 +207,8 @@ class Surroundings:
             variables["HTTP_PORT"] = str(self.ports[service.http_port_name])
         if service.valkey:
             variables |= _valkey(service.valkey, self.valkey(service.name))
+        if service.identity:
+            variables |= self.identity
         if service.looks_at_demo_site:
             # Whatever else somebody lets it look at stays.
             allowed = [self.environment.get(_ALLOWED, ""), f"{LOOPBACK}:{self.ports[demo_site.NAME]}"]

@@ -11,12 +11,13 @@ from typing import Any, Final, TextIO
 
 import psycopg2
 
+from pkg.clients.accounts import connect_operator, let_in
 from pkg.events.operator import ADMINISTRATOR
 from pkg.events.provisioning import provision_at
 from pkg.local_stack import demo_site
-from pkg.local_stack.accounts import log_in
 from pkg.local_stack.console import Console
 from pkg.local_stack.data_folder import DataFolder
+from pkg.local_stack.identity import identity_variables
 from pkg.local_stack.log_lines import Level
 from pkg.local_stack.mutual_auth import write_mutual_auth
 from pkg.local_stack.ports import LOOPBACK, PortChooser, is_free
@@ -24,11 +25,10 @@ from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.servers import Servers, check_given_postgres, choose_servers
 from pkg.local_stack.services import SERVICES, Service, Surroundings
 from pkg.local_stack.supervisor import Supervisor
-from pkg.object_model.errors import Unavailable
-from pkg.provisioning.databases import DATABASES, address_of, provision
+from pkg.object_model.errors import DelinkciousError, Unavailable
+from pkg.provisioning.databases import DATABASES, address_of, close_to_others, provision
 from pkg.runtime.access import API_GATEWAY, OPERATOR, USER_MANAGER
 from pkg.runtime.migrations import upgrade
-from pkg.runtime.postgres import PostgresAddress
 from pkg.runtime.start_error import StartError
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -117,7 +117,7 @@ class _Stack:
         servers = choose_servers(self._folder, self._store, self._ports, self._environment)
         ports = self._choose_ports()
         await self._start_servers(servers)
-        await asyncio.to_thread(self._prepare_databases, servers.postgres)
+        await asyncio.to_thread(self._prepare_databases, servers)
         await self._prepare_events(servers)
         files = write_mutual_auth(self._folder.config, self._store)
         surroundings = Surroundings(
@@ -127,6 +127,7 @@ class _Stack:
             nats=servers.nats,
             valkey=servers.valkey,
             password_files={database.service: self._store.path(database.service) for database in DATABASES},
+            identity=identity_variables(self._store, self._environment),
             environment=self._environment,
         )
         programs = [surroundings.demo_site(), *(surroundings.program(service) for service in SERVICES)]
@@ -134,7 +135,7 @@ class _Stack:
         # Where each answers over HTTP, which for one of them is not where it works.
         addresses = {service.name: f"http://{LOOPBACK}:{ports[service.http_port_name]}" for service in SERVICES}
         site = f"http://{LOOPBACK}:{ports[demo_site.NAME]}"
-        tokens = await log_in(self._options.users, addresses[USER_MANAGER], files[OPERATOR])
+        tokens = await self._let_users_in(addresses[USER_MANAGER], files[OPERATOR])
         self._ready = {
             "gateway": addresses[API_GATEWAY],
             "services": addresses,
@@ -177,14 +178,16 @@ class _Stack:
         if "postgres" in servers.given:
             await asyncio.to_thread(check_given_postgres, servers.postgres)
 
-    def _prepare_databases(self, superuser: PostgresAddress) -> None:
+    def _prepare_databases(self, servers: Servers) -> None:
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  # takes a while, and the servers start meanwhile
 
         # One after the other: Alembic's operations find their connection in a global.
         for database in DATABASES:
             try:
-                provision(superuser, database, self._store.get)
-                upgrade(address_of(superuser, database, database.migrator, self._store.get), database.migrations)
+                if "postgres" not in servers.given:
+                    close_to_others(servers.postgres)
+                provision(servers.postgres, database, self._store.get)
+                upgrade(address_of(servers.postgres, database, database.migrator, self._store.get), database.migrations)
             except (psycopg2.Error, SQLAlchemyError, ImportError) as error:
                 raise StartError(f"cannot make or migrate the database {database.name}: {error}") from None
 
@@ -193,6 +196,16 @@ class _Stack:
             await provision_at(servers.nats(ADMINISTRATOR).nats_address())
         except Unavailable as error:
             raise StartError(f"cannot make the streams and consumers of NATS: {error.message}") from None
+
+    async def _let_users_in(self, user_manager: str, mutual_auth_file: Path) -> dict[str, str]:
+        tokens = {}
+        async with connect_operator(user_manager, mutual_auth_file) as users:
+            for name in self._options.users:
+                try:
+                    tokens[name] = (await let_in(users, name, "make up")).token
+                except DelinkciousError as error:
+                    raise StartError(f"--user {name}: {error.message}") from None
+        return tokens
 
     def _write_ready_file(self) -> None:
         if self._ready is None:

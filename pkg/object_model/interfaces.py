@@ -123,6 +123,9 @@ class UserManager(UserDirectory, Protocol):
     ) -> None:
         """For those who saw what this service does not see."""
 
+    async def delete_account(self, actor: Actor | None, confirm: str) -> None:
+        """Closes it, and has all that any service holds of the user erased soon. ``confirm``: the user's name."""
+
 
 class SocialGraphManager(UserData, Protocol):
     """Who follows whom, who asked to, and who wants nothing to do with whom."""

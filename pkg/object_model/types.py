@@ -101,6 +101,8 @@ class AuditEventType(StrEnum):
     USER_UNBLOCKED = "user_unblocked"
     DATA_EXPORTED = "data_exported"
     DELETION_REQUESTED = "deletion_requested"
+    #: Because the user changed their mind, or it could not be done.
+    DELETION_UNDONE = "deletion_undone"
 
 
 # --- who is asking ------------------------------------------------------------------------------------------------

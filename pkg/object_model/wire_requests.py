@@ -130,6 +130,10 @@ class FollowerIdsRequest(PageRequest):
     user_id: int
 
 
+class DeleteAccountRequest(WireRequest):
+    confirm: str
+
+
 class EraseUserRequest(WireRequest):
     user_id: int
     start_token: str = ""

@@ -39,6 +39,10 @@ DATABASES: Final[Sequence[ServiceDatabase]] = (
 )
 
 
+#: Databases that a server brings.
+_SERVERS_OWN: Final = ("postgres", "template1")
+
+
 def database_named(name: str) -> ServiceDatabase:
     """Raises LookupError if none of ours has this name."""
     for database in DATABASES:
@@ -120,6 +124,22 @@ def provision(superuser: PostgresAddress, database: ServiceDatabase, password_of
                 cursor.execute(sql.SQL(statement).format(migrator=migrator, service=service))
     finally:
         inside.close()
+
+
+def close_to_others(superuser: PostgresAddress) -> None:
+    """Keeps out of the server's other databases who is not invited: whoever may log in may enter them otherwise, and
+    make temporary tables there. For a server that has nothing but ours.
+
+    Raises:
+        psycopg2.Error: the server cannot be reached, or the role does not own those databases.
+    """
+    connection = connect(superuser)
+    try:
+        with connection.cursor() as cursor:
+            for name in _SERVERS_OWN:
+                cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+    finally:
+        connection.close()
 
 
 def address_of(

@@ -1,17 +1,36 @@
 """The users of Valkey: one for each service that keeps something there, with the keys and commands that it needs."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
+from pkg.runtime.access import API_GATEWAY, NEWS_MANAGER
+
 ADMINISTRATOR: Final = "administrator"
+
+#: What every client says besides: probes, and its name for whoever looks at who is connected.
+_CONNECTION: Final = ("ping", "client|setinfo")
+_GATEWAY: Final = ("get", "set", "time", "eval", "evalsha")
+_NEWS: Final = (
+    *("del", "exists", "get", "getrange", "mget", "set", "unlink"),
+    *("hdel", "hexists", "hset"),
+    *("lindex", "llen", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush"),
+    *("zadd", "zremrangebyscore", "zscore"),
+    *("pexpire", "pexpiretime", "pttl", "scan"),
+    *("eval", "evalsha"),
+)
+
+
+def _rules(keys: Sequence[str], commands: Sequence[str]) -> str:
+    patterns = " ".join(f"~{pattern}" for pattern in keys)
+    return f"{patterns} resetchannels -@all {' '.join(f'+{command}' for command in (*_CONNECTION, *commands))}"
+
 
 #: Rules of each user, in the server's own words (https://valkey.io/topics/acl/).
 RULES: Final[Mapping[str, str]] = {
     ADMINISTRATOR: "~* &* +@all",
-    "news-manager": "~feed:* ~news:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction"
-    " -@admin -@dangerous",
-    "api-gateway": "~limit:* resetchannels -@all +get +set +time +eval +evalsha +@connection -@admin -@dangerous",
+    NEWS_MANAGER: _rules(["feed:*", "news:*"], _NEWS),
+    API_GATEWAY: _rules(["limit:*"], _GATEWAY),
 }
 
 

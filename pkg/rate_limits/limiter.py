@@ -54,11 +54,17 @@ class RateLimiter:
     """While the store is away everybody may go on; metrics and logs tell."""
 
     def __init__(
-        self, store: LimitStore, *, now: Callable[[], float] = time.monotonic, max_known: int = MAX_KNOWN
+        self,
+        store: LimitStore,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        taken_at_once: float = TAKEN_AT_ONCE,
+        max_known: int = MAX_KNOWN,
     ) -> None:
         """``now`` is in seconds."""
         self._store = store
         self._now = now
+        self._taken_at_once = taken_at_once
         self._max_known = max_known
         self._known: OrderedDict[Bucket, _Known] = OrderedDict()
         self._paused_until = -math.inf
@@ -105,7 +111,7 @@ class RateLimiter:
             STORE_FAILURES.inc()
             return False
         try:
-            answers = await self._store.take(buckets, TAKEN_AT_ONCE)
+            answers = await self._store.take(buckets, self._taken_at_once)
         except Unavailable as away:
             STORE_FAILURES.inc()
             now = self._now()

@@ -41,7 +41,7 @@ for i, key in ipairs(KEYS) do
         taken = math.max(1, math.floor(available * ARGV[1]))
         available = available - taken
         full_at = full_at + taken * interval
-        redis.call('SET', key, string.format('%.0f', full_at), 'PX', math.ceil((full_at - now) / 1000))
+        redis.call('SET', key, string.format('%.0f', full_at), 'PX', math.max(1, math.ceil((full_at - now) / 1000)))
     end
     told[3 * i - 2], told[3 * i - 1], told[3 * i] = taken, available, math.ceil(wait)
 end

@@ -16,9 +16,25 @@ from pkg.runtime.http_service import MAX_HEADER_BYTES, MAX_URL_BYTES
 HEAD_DEADLINE: Final = 15.0
 #: Seconds for which the rest of a refused body is read, so that the client gets to read the refusal.
 REFUSED_BODY_DEADLINE: Final = 30.0
+#: Seconds in which a client has to read the rest of its answer when its connection is being closed.
+CLOSE_DEADLINE: Final = 30.0
 SWEEP_INTERVAL: Final = 1.0
 
 _MAX_HEAD_BYTES: Final = MAX_URL_BYTES + 2 * MAX_HEADER_BYTES
+
+#: No browser may take a refusal for more than it is, and no cache keep it.
+_REFUSAL_HEADERS: Final = b"\r\n".join(
+    (
+        b"content-type: application/json",
+        b"content-length: %d",
+        b"cache-control: no-store",
+        b"content-security-policy: default-src 'none'; frame-ancestors 'none'; sandbox",
+        b"x-content-type-options: nosniff",
+        b"connection: close",
+        b"",
+        b"",
+    )
+)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -29,6 +45,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     awaiting_head_since = 0.0
     #: Loop time since which we read a body whose answer is given; 0 when we do not.
     discarding_since = 0.0
+    #: Loop time since which a connection that is to be closed waits for its client to read; 0 when it does not.
+    closing_since = 0.0
     _head_bytes = 0
     _in_message = False
 
@@ -44,7 +62,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.awaiting_head_since and self._in_message:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
-                self._refuse(431, "the URL and headers are too large", "headers_too_large")
+                self._refuse_head(431, "the URL and headers are too large", "headers_too_large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -53,8 +71,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_message = True
 
     def on_headers_complete(self) -> None:
-        self.awaiting_head_since = 0.0
         super().on_headers_complete()
+        self.awaiting_head_since = 0.0
 
     def on_message_complete(self) -> None:
         self._in_message = False
@@ -62,17 +80,29 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "this is not a valid HTTP request", "malformed_request")
+        self._refuse_head(400, "this is not a valid HTTP request", "malformed_request")
 
     def sweep(self, now: float) -> None:
         """Closes the connection if its client has had its time. ``now`` is loop time."""
-        if self.awaiting_head_since and now - self.awaiting_head_since > HEAD_DEADLINE:
+        if self.transport.is_closing():
+            # A client that does not read what it asked for would keep it, and its connection, for ever.
+            if not self.closing_since:
+                self.closing_since = now
+            elif now - self.closing_since > CLOSE_DEADLINE:
+                self.transport.abort()
+        elif self.awaiting_head_since and now - self.awaiting_head_since > HEAD_DEADLINE:
             self.transport.close()
         elif self._in_message and self.cycle is not None and self.cycle.response_complete:
             if not self.discarding_since:
                 self.discarding_since = now
             elif now - self.discarding_since > REFUSED_BODY_DEADLINE:
                 self.transport.close()
+
+    def _refuse_head(self, status: int, message: str, code: str) -> None:
+        # The parser gives up on a URL of more than 64 KiB, and says no more than that it did.
+        if self.awaiting_head_since and self._in_message and len(self.url) > MAX_URL_BYTES:
+            status, message, code = 414, "the URL is too long; send arguments in the body", "url_too_long"
+        self._refuse(status, message, code)
 
     def _is_reading_body(self) -> bool:
         """Whether what arrives is the body of the request that is being served, with none before it."""
@@ -90,7 +120,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         body = error_body(message, code, "")
         head = (
             STATUS_LINE[status],
-            b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body),
+            _REFUSAL_HEADERS % len(body),
         )
         self.transport.write(b"".join((*head, body)))
         self.transport.close()

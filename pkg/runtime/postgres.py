@@ -1,7 +1,7 @@
 """Postgres for the request path: a pool that opens when first needed, and one place where faults get a meaning."""
 
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,9 @@ from pkg.runtime.secret import Password, passwords_of
 #: Seconds to wait for a connection of the pool, or for a new one.
 _CONNECT_TIMEOUT: Final = 2.0
 _STATEMENTS_KEPT: Final = 256
+
+_TRY_LOCK: Final = "SELECT pg_try_advisory_lock($1)"
+_UNLOCK: Final = "SELECT pg_advisory_unlock($1)"
 
 _GONE: Final = (
     OSError,
@@ -91,6 +94,22 @@ async def _reset(connection: asyncpg.Connection) -> None:
     settings, listening and advisory locks of a session are for connections of one's own."""
     if connection.is_in_transaction():
         await connection.reset()
+
+
+@asynccontextmanager
+async def hold_alone(pool: asyncpg.Pool, key: int) -> AsyncIterator[bool]:
+    """Whether nobody else, in any process, is in such a block for ``key``, until it ends.
+
+    A connection of the pool is kept for it. The lock is the session's (PostgreSQL, "Advisory Locks"): if the connection
+    is lost, somebody else may begin.
+    """
+    async with pool.acquire() as connection:
+        alone = bool(await connection.fetchval(_TRY_LOCK, key))
+        try:
+            yield alone
+        finally:
+            if alone and not connection.is_closed():
+                await connection.execute(_UNLOCK, key)
 
 
 @contextmanager

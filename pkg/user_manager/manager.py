@@ -37,6 +37,7 @@ from pkg.object_model.types import (
     UpdateUserRequest,
     User,
 )
+from pkg.user_manager.deletions import AccountDeletions
 from pkg.user_manager.names import candidate_names, check_name, is_name
 from pkg.user_manager.profiles import (
     check_display_name,
@@ -55,7 +56,6 @@ from pkg.user_manager.uses import TokenUses
 SESSION_LIFETIME: Final = timedelta(days=14)
 #: Long enough for a redirect from the provider back to us.
 TICKET_LIFETIME: Final = timedelta(minutes=2)
-AUDIT_LIFETIME: Final = timedelta(days=400)
 #: Of one user, alive at once; one more ends the oldest.
 MAX_SESSIONS: Final = 100
 MAX_TICKETS: Final = 10
@@ -66,8 +66,6 @@ MAX_TOKEN_NAME_CHARACTERS: Final = 100
 MAX_AUTH_TOKEN_CHARACTERS: Final = 4_096
 #: Of what the audit log says of a thing, or of a client.
 MAX_NOTE_CHARACTERS: Final = 200
-#: Of each kind, that a sweep removes in one statement.
-SWEEP_BATCH: Final = 1_000
 
 #: Told the id of a user whose sessions or tokens have ended, so that whoever remembers them forgets.
 type OnRevoked = Callable[[int], Awaitable[None]]
@@ -85,6 +83,7 @@ class UserManager(interfaces.UserManager):
         ids: IdGenerator,
         *,
         provider: IdentityProvider | None = None,
+        deletions: AccountDeletions,
         on_revoked: OnRevoked = _tell_nobody,
     ) -> None:
         """``provider`` is asked about every AuthToken; without one only our own tickets open a session."""
@@ -92,6 +91,7 @@ class UserManager(interfaces.UserManager):
         self._clock = clock
         self._ids = ids
         self._provider = provider
+        self._deletions = deletions
         self._on_revoked = on_revoked
         self._uses = TokenUses(store)
 
@@ -113,7 +113,8 @@ class UserManager(interfaces.UserManager):
 
     async def admit(self, profile: ProviderProfile) -> Ticket:
         """A ticket for the user of the provider's subject; for a new one, if there is none, whose name is made of what
-        the provider calls them. Later changes at the provider change nothing here.
+        the provider calls them. Later changes at the provider change nothing here. Whoever comes back while they may
+        still change their mind keeps their account.
 
         Raises:
             InvalidArgument: no user can be keyed on it (``invalid_profile``).
@@ -121,7 +122,7 @@ class UserManager(interfaces.UserManager):
         """
         identity = check_identity(profile)
         owner = await self._store.find_owner(identity) or await self._add_user_of(profile, identity)
-        if owner.state is not UserState.ACTIVE:
+        if owner.state is not UserState.ACTIVE and not await self._deletions.cancel(owner.user.user_id):
             raise PermissionDenied(
                 "this account is being deleted; log in again when that is done, for a new one", code="account_deleting"
             )
@@ -288,6 +289,22 @@ class UserManager(interfaces.UserManager):
             token = encode_page_token(scope, (events[-1].id,))
         return AuditPage(events, token)
 
+    async def delete_account(self, actor: Actor | None, confirm: str) -> None:
+        """Closes the account at once: sessions and tokens end, and nobody finds the user any more. To ask again is no
+        error.
+
+        Raises:
+            InvalidArgument: ``confirm`` is not the user's name (``not_confirmed``).
+        """
+        owner = _owner(actor)
+        if confirm.casefold() != owner.name.casefold():
+            raise InvalidArgument(
+                "confirm must be your own user name: nothing of the account can be brought back", code="not_confirmed"
+            )
+        if not await self._deletions.begin(owner.user_id):
+            raise _user_not_found()
+        await self._on_revoked(owner.user_id)
+
     async def record_audit_event(
         self, actor: Actor | None, event_type: AuditEventType, detail: str, client: str = ""
     ) -> None:
@@ -304,18 +321,6 @@ class UserManager(interfaces.UserManager):
             Unavailable: the store cannot be reached; they wait for the next time.
         """
         return await self._uses.write()
-
-    async def sweep(self) -> int:
-        """Removes what is over, of everybody: sessions, tokens and tickets that have expired, old events. How many."""
-        now = self._clock.now()
-        swept = 0
-        for remove in (
-            partial(self._store.remove_expired, now, SWEEP_BATCH),
-            partial(self._store.remove_events, now - AUDIT_LIFETIME, SWEEP_BATCH),
-        ):
-            while removed := await remove():
-                swept += removed
-        return swept
 
     # --- in steps -----------------------------------------------------------------------------------------------------
 

@@ -243,6 +243,33 @@ class MemoryUserStore(UserStore):
             entry.events.remove(event)
         return min(len(old), limit)
 
+    # --- accounts that end --------------------------------------------------------------------------------------------
+
+    def close(self, user_id: int, event: AuditEvent) -> bool:
+        """Whether there is such a user. Sessions, tokens and tickets are over."""
+        entry = self._by_id.get(user_id)
+        if entry is None:
+            return False
+        entry.state = UserState.DELETING
+        for token in list(entry.tokens.values()):
+            self._remove(entry, token)
+        entry.tickets.clear()
+        entry.events.append(event)
+        return True
+
+    def reopen(self, user_id: int, event: AuditEvent) -> None:
+        entry = self._by_id[user_id]
+        entry.state = UserState.ACTIVE
+        entry.events.append(event)
+
+    def forget(self, user_id: int) -> None:
+        """All of it, but that there was the name."""
+        entry = self._by_id.pop(user_id, None)
+        if entry is not None:
+            key = entry.user.name.casefold()
+            del self._by_key[key], self._by_identity[entry.identity]
+            self._retired.add(hash_name(key))
+
     # --- entries ------------------------------------------------------------------------------------------------------
 
     def _named(self, key: str) -> _Entry | None:

@@ -235,7 +235,7 @@ class SqlUserStore(UserStore):
                 )
                 if row is None:
                     return None
-                await _add_event(connection, user_id, event)
+                await insert_audit_event(connection, user_id, event)
                 return User(**row)
 
     # --- sessions and API tokens --------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class SqlUserStore(UserStore):
                 await connection.execute(_PRUNE_TICKETS, user_id, now, at_most - 1)
                 await connection.execute(_ADD_TICKET, user_id, ticket_hash, expires_at)
                 if event is not None:
-                    await _add_event(connection, user_id, event)
+                    await insert_audit_event(connection, user_id, event)
                 return Actor(user_id, name)
 
     async def redeem_ticket(
@@ -324,7 +324,7 @@ class SqlUserStore(UserStore):
             async with self._pool.acquire() as connection, connection.transaction():
                 user_id: int | None = await connection.fetchval(_LOG_OUT, token_hash, key)
                 if user_id is not None:
-                    await _add_event(connection, user_id, event)
+                    await insert_audit_event(connection, user_id, event)
                 return user_id
 
     async def remove_token(self, user_id: int, kind: TokenKind, token_id: int, tell: Tell) -> bool:
@@ -333,7 +333,7 @@ class SqlUserStore(UserStore):
                 about = await connection.fetchval(_REMOVE_ONE, user_id, kind, token_id)
                 if about is None:
                     return False
-                await _add_event(connection, user_id, tell(about))
+                await insert_audit_event(connection, user_id, tell(about))
                 return True
 
     async def remove_sessions(self, user_id: int, except_id: int | None, tell: Tell) -> int:
@@ -342,7 +342,7 @@ class SqlUserStore(UserStore):
                 await connection.fetchval(_LOCK_USER, user_id)
                 removed = len(await connection.fetch(_REMOVE_SESSIONS, user_id, except_id))
                 if removed:
-                    await _add_event(connection, user_id, tell(str(removed)))
+                    await insert_audit_event(connection, user_id, tell(str(removed)))
                 return removed
 
     async def record_uses(self, uses: Mapping[TokenKey, datetime]) -> None:
@@ -361,7 +361,7 @@ class SqlUserStore(UserStore):
             async with self._pool.acquire() as connection, connection.transaction():
                 if await connection.fetchval(_LOCK_USER, user_id) is None:
                     return False
-                await _add_event(connection, user_id, event)
+                await insert_audit_event(connection, user_id, event)
                 return True
 
     async def list_events(self, user_id: int, before_id: int | None, limit: int) -> Sequence[AuditEvent]:
@@ -441,10 +441,10 @@ async def _insert_token(connection: _Connection, user_id: int, token: StoredToke
         )
     except asyncpg.UniqueViolationError:
         raise _id_taken() from None
-    await _add_event(connection, user_id, event)
+    await insert_audit_event(connection, user_id, event)
 
 
-async def _add_event(connection: _Connection, user_id: int, event: AuditEvent) -> None:
+async def insert_audit_event(connection: _Connection, user_id: int, event: AuditEvent) -> None:
     try:
         await connection.execute(_ADD_EVENT, user_id, event.id, event.type, event.timestamp, event.detail, event.client)
     except asyncpg.UniqueViolationError:

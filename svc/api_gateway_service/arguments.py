@@ -79,7 +79,7 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    default: bool = False
+    default: bool | None = False
 
     def read_text(self, name: str, text: str) -> bool:
         if text not in _SWITCH:
@@ -92,7 +92,7 @@ class Switch:
         return value
 
     def text_schema(self) -> Schema:
-        return {"type": "boolean", "default": self.default}
+        return {"type": "boolean"} if self.default is None else {"type": "boolean", "default": self.default}
 
     def json_schema(self) -> Schema:
         return self.text_schema()
@@ -118,6 +118,38 @@ class Choice[ChoiceT: StrEnum]:
 
     def json_schema(self) -> Schema:
         return self.text_schema()
+
+
+@dataclass(frozen=True, slots=True)
+class Choices[ChoiceT: StrEnum]:
+    """Some of the options, each once: a list, or text separated by commas."""
+
+    options: type[ChoiceT]
+
+    def read_text(self, name: str, text: str) -> tuple[ChoiceT, ...]:
+        return self._read(name, [part.strip() for part in text.split(",") if part.strip()])
+
+    def read_json(self, name: str, value: object) -> tuple[ChoiceT, ...]:
+        if isinstance(value, str):
+            return self.read_text(name, value)
+        if not isinstance(value, list):
+            raise wrong_type(name, "a list, or text separated by commas")
+        return self._read(name, value)
+
+    def _read(self, name: str, values: list[object]) -> tuple[ChoiceT, ...]:
+        chosen = {self.options(value) for value in values if isinstance(value, str) and value in self.options}
+        if not all(value in chosen for value in values):
+            raise wrong_type(name, f"some of {', '.join(self.options)}")
+        # In the order of the options, so that the same set is the same value.
+        return tuple(option for option in self.options if option in chosen)
+
+    def text_schema(self) -> Schema:
+        longest = len(",".join(self.options))
+        return {"type": "string", "maxLength": longest, "description": "Separated by commas."}
+
+    def json_schema(self) -> Schema:
+        option = {"type": "string", "enum": [option.value for option in self.options]}
+        return {"oneOf": [{"type": "array", "items": option, "maxItems": len(self.options)}, self.text_schema()]}
 
 
 @dataclass(frozen=True, slots=True)

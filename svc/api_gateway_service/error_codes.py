@@ -30,6 +30,14 @@ MISSING_ARGUMENT: Final = ErrorCode(400, "missing_argument", "A required argumen
 UNSUPPORTED_MEDIA: Final = ErrorCode(
     415, "unsupported_media_type", "The body is neither JSON nor a form; its Content-Type says so."
 )
+INSUFFICIENT_SCOPE: Final = ErrorCode(
+    403, "insufficient_scope", "The token is not good for this; the words name the scope that it lacks."
+)
+#: Of what changes something, for browsers that send a cookie.
+CROSS_SITE_ERRORS: Final = (
+    ErrorCode(403, "cross_site_request", "With a cookie: the browser says that another site asked."),
+    ErrorCode(403, "csrf_token_mismatch", "With a cookie: X-CSRF-Token does not hold the token of the session."),
+)
 COMMON_ERRORS: Final = (
     *ARGUMENT_ERRORS,
     ErrorCode(401, "missing_token", "No token was sent."),
@@ -122,3 +130,19 @@ BLOCK_ERRORS: Final = (
     ErrorCode(400, "cannot_block_yourself", "Nobody blocks themselves."),
     USER_NOT_FOUND,
 )
+PROFILE_ERRORS: Final = (
+    ErrorCode(400, "invalid_display_name", "The name to show is too long, or has control characters in it."),
+    ErrorCode(400, "invalid_email", "The e-mail is no address, or too long."),
+    ErrorCode(400, "nothing_to_change", "No argument was sent."),
+)
+TOKEN_ERRORS: Final = (
+    ErrorCode(400, "invalid_token_name", "The token's name is empty, too long, or has control characters in it."),
+    ErrorCode(400, "invalid_scopes", "No scope was named, or one that there is not."),
+    ErrorCode(400, "invalid_expiry", "expires_in_days must be between 1 and 366."),
+    ErrorCode(409, "token_name_taken", "You have a token of that name."),
+    ErrorCode(409, "token_limit_reached", "You have as many tokens as a user may have; revoke one."),
+)
+TOKEN_NOT_FOUND: Final = ErrorCode(404, "token_not_found", "You have no such token, or have it no longer.")
+SESSION_NOT_FOUND: Final = ErrorCode(404, "session_not_found", "You have no such session, or have it no longer.")
+ACCOUNT_GONE: Final = ErrorCode(404, "user_not_found", "Your account is gone.")
+NOT_CONFIRMED: Final = ErrorCode(400, "not_confirmed", "confirm is not your user name.")

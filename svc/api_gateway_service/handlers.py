@@ -1,39 +1,53 @@
 """What each operation does: hardly more than asking the service whose it is, as the user whose token it was."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Final
 
 from starlette.responses import StreamingResponse
 
-from pkg.object_model.errors import DelinkciousError, InvalidArgument
+from pkg.object_model.errors import InvalidArgument, NotFound, PermissionDenied
 from pkg.object_model.types import (
     AddLinkRequest,
+    AuditEventType,
+    CreateTokenRequest,
     FollowRequest,
+    FollowState,
     GetFollowRequest,
     GetLinksRequest,
     GetNewsRequest,
     GetTagsRequest,
     ImportRequest,
+    PageRequest,
     RequestDirection,
+    Scope,
     TokenInfo,
+    TokenRecord,
     UpdateLinkRequest,
+    UpdateUserRequest,
     User,
 )
-from pkg.object_model.wire import Wire, import_report_to_wire, link_to_wire, name_page_to_wire
+from pkg.object_model.wire import Wire, audit_page_to_wire, import_report_to_wire, link_to_wire, name_page_to_wire
 from pkg.runtime.endpoint import begun
+from svc.api_gateway_service.audit import AuditTrail
 from svc.api_gateway_service.operation import Answer, Call
-from svc.api_gateway_service.peers import Peers
+from svc.api_gateway_service.peers import Peers, ask_together
+from svc.api_gateway_service.personal_data import PersonalData
+from svc.api_gateway_service.zip_stream import pack
 
 BOOKMARKS_TYPE: Final = "text/html; charset=utf-8"
+ARCHIVE_TYPE: Final = "application/zip"
+#: Digits of the greatest 64-bit number.
+_MAX_ID: Final = 19
 
 
 class Handlers:
     def __init__(self, peers: Peers) -> None:
+        self._peers = peers
         self._links = peers.links
         self._users = peers.users
         self._graph = peers.social_graph
         self._news = peers.news
+        self._audit = AuditTrail(peers.users)
 
     # --- links --------------------------------------------------------------------------------------------------------
 
@@ -94,7 +108,10 @@ class Handlers:
 
     async def follow(self, call: Call) -> Answer:
         request = FollowRequest(followed=call.arguments["followed"], follower=call.actor.name)
-        return {"State": await self._graph.follow(call.actor, request), "err": ""}
+        state = await self._graph.follow(call.actor, request)
+        if state is FollowState.REQUESTED:
+            await self._audit.note(call.actor, AuditEventType.FOLLOW_REQUESTED, request.followed)
+        return {"State": state, "err": ""}
 
     async def unfollow(self, call: Call) -> Answer:
         request = FollowRequest(followed=call.arguments["followed"], follower=call.actor.name)
@@ -107,13 +124,14 @@ class Handlers:
 
     async def get_me(self, call: Call) -> Answer:
         actor = call.actor
-        user, links, follows = await _together(
+        user, links, follows = await ask_together(
             self._users.get_user(actor, actor.name),
             self._links.count_links(actor, actor.name),
             self._graph.get_counts(actor, actor.user_id),
         )
         about = _public_profile(user) | {
-            "Email": user.email,
+            # For the page that says who it is, any token is good; for this, not.
+            "Email": user.email if Scope.ACCOUNT in call.identity.token.scopes else "",
             "LinkCount": links.count,
             "FollowerCount": follows.followers,
             "FollowingCount": follows.following,
@@ -121,10 +139,26 @@ class Handlers:
         }
         return {"user": about, "token": _public_token(call.identity.token), "err": ""}
 
+    async def update_me(self, call: Call) -> Answer:
+        await self._users.update_user(call.actor, UpdateUserRequest(**call.arguments))
+        return await self.get_me(call)
+
+    async def export_my_data(self, call: Call) -> Answer:
+        actor = call.actor
+        user = await self._users.get_user(actor, actor.name)
+        await self._audit.note(actor, AuditEventType.DATA_EXPORTED, "")
+        content = await begun(pack(PersonalData(self._peers, user).members(), datetime.now(UTC)))
+        headers = {"Content-Disposition": f'attachment; filename="delinkcious-{actor.name}.zip"'}
+        return StreamingResponse(content, media_type=ARCHIVE_TYPE, headers=headers)
+
+    async def delete_me(self, call: Call) -> Answer:
+        await self._users.delete_account(call.actor, call.arguments["confirm"])
+        return {"State": "deleting", "err": ""}
+
     async def get_user(self, call: Call) -> Answer:
         actor = call.actor
         user: User = await self._users.get_user(actor, call.arguments["name"])
-        links, follows, relationship = await _together(
+        links, follows, relationship = await ask_together(
             self._links.count_links(actor, user.name),
             self._graph.get_counts(actor, user.id),
             self._graph.get_relationship(actor, actor.user_id, user.id),
@@ -145,6 +179,7 @@ class Handlers:
 
     async def kick_follower(self, call: Call) -> Answer:
         await self._graph.kick_follower(call.actor, _from_follower(call))
+        await self._audit.note(call.actor, AuditEventType.FOLLOWER_REMOVED, call.arguments["follower"])
         return {"err": ""}
 
     async def get_follow_requests(self, call: Call) -> Answer:
@@ -158,10 +193,12 @@ class Handlers:
 
     async def accept_follow_request(self, call: Call) -> Answer:
         await self._graph.accept_follow_request(call.actor, _from_follower(call))
+        await self._audit.note(call.actor, AuditEventType.FOLLOW_APPROVED, call.arguments["follower"])
         return {"err": ""}
 
     async def reject_follow_request(self, call: Call) -> Answer:
         await self._graph.reject_follow_request(call.actor, _from_follower(call))
+        await self._audit.note(call.actor, AuditEventType.FOLLOW_REJECTED, call.arguments["follower"])
         return {"err": ""}
 
     async def get_blocked(self, call: Call) -> Answer:
@@ -170,11 +207,78 @@ class Handlers:
 
     async def block(self, call: Call) -> Answer:
         await self._graph.block(call.actor, call.arguments["blocked"])
+        await self._audit.note(call.actor, AuditEventType.USER_BLOCKED, call.arguments["blocked"])
         return {"err": ""}
 
     async def unblock(self, call: Call) -> Answer:
         await self._graph.unblock(call.actor, call.arguments["blocked"])
+        await self._audit.note(call.actor, AuditEventType.USER_UNBLOCKED, call.arguments["blocked"])
         return {"err": ""}
+
+    # --- sessions, tokens, events -------------------------------------------------------------------------------------
+
+    async def get_sessions(self, call: Call) -> Answer:
+        own = call.identity.token.id
+        records = await self._users.list_sessions(call.actor)
+        return {"sessions": [_public_session(record, current=record.id == own) for record in records], "err": ""}
+
+    async def end_session(self, call: Call) -> Answer:
+        if not await self._users.end_session(call.actor, _read_id(call)):
+            raise NotFound("you have no such session; GET /v1/me/sessions lists yours", code="session_not_found")
+        return {"err": ""}
+
+    async def end_other_sessions(self, call: Call) -> Answer:
+        return {"ended": await self._users.end_sessions(call.actor, except_id=call.identity.token.id), "err": ""}
+
+    async def get_tokens(self, call: Call) -> Answer:
+        return {"tokens": [_public_record(record) for record in await self._users.list_tokens(call.actor)], "err": ""}
+
+    async def create_token(self, call: Call) -> Answer:
+        request = CreateTokenRequest(**call.arguments)
+        lacking = set(request.scopes).difference(call.identity.token.scopes)
+        if lacking:
+            raise PermissionDenied(
+                f"your own token is not good for {', '.join(sorted(lacking))}, so that you cannot make one that is",
+                code="insufficient_scope",
+            )
+        made = await self._users.create_token(call.actor, request)
+        return {"token": made.token, "record": _public_record(made.record), "err": ""}
+
+    async def revoke_token(self, call: Call) -> Answer:
+        if not await self._users.revoke_token(call.actor, _read_id(call)):
+            raise NotFound("you have no such token; GET /v1/me/tokens lists yours", code="token_not_found")
+        return {"err": ""}
+
+    async def get_events(self, call: Call) -> Answer:
+        return audit_page_to_wire(await self._users.get_audit_events(call.actor, PageRequest(**call.arguments)))
+
+
+def _read_id(call: Call) -> int:
+    """0 for what is no id: it names nothing, as an unknown one does."""
+    text = call.arguments["id"]
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_ID else 0
+
+
+def _public_record(record: TokenRecord) -> Wire:
+    return {
+        "Id": str(record.id),
+        "Name": record.name,
+        "Scopes": list(record.scopes),
+        "CreatedAt": record.created_at,
+        "ExpiresAt": record.expires_at,
+        "LastUsedAt": record.last_used_at,
+    }
+
+
+def _public_session(record: TokenRecord, *, current: bool) -> Wire:
+    return {
+        "Id": str(record.id),
+        "Client": record.client,
+        "CreatedAt": record.created_at,
+        "ExpiresAt": record.expires_at,
+        "LastUsedAt": record.last_used_at,
+        "Current": current,
+    }
 
 
 def _from_follower(call: Call) -> FollowRequest:
@@ -193,15 +297,3 @@ def _public_profile(user: User) -> Wire:
 
 def _public_token(token: TokenInfo) -> Wire:
     return {"Name": token.name, "Scopes": list(token.scopes), "ExpiresAt": token.expires_at}
-
-
-async def _together(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
-    """The results of calls that do not need each other. The first failure ends the others, and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except* DelinkciousError as failures:
-        failure: BaseException = failures.exceptions[0]
-    else:
-        return [task.result() for task in tasks]
-    raise failure

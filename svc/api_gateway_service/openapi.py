@@ -7,7 +7,14 @@ from typing import Any, Final
 
 from pkg.runtime.version import package_version
 from svc.api_gateway_service.arguments import Argument, Schema
-from svc.api_gateway_service.error_codes import COMMON_ERRORS, MISSING_ARGUMENT, UNSUPPORTED_MEDIA, ErrorCode
+from svc.api_gateway_service.error_codes import (
+    COMMON_ERRORS,
+    CROSS_SITE_ERRORS,
+    INSUFFICIENT_SCOPE,
+    MISSING_ARGUMENT,
+    UNSUPPORTED_MEDIA,
+    ErrorCode,
+)
 from svc.api_gateway_service.multipart import MULTIPART
 from svc.api_gateway_service.operation import PREFIXES, Operation
 from svc.api_gateway_service.readers import FILE_FIELD, FORM, JSON, Upload
@@ -16,7 +23,13 @@ from svc.api_gateway_service.schemas import SCHEMAS, Reply
 _ABOUT: Final = """\
 Save links, tag and search them, follow people and read what they save.
 
-**Token.** Every call carries yours, in the header `Access-Token` or as `Authorization: Bearer`.
+**Token.** Every call carries yours, in the header `Access-Token` or as `Authorization: Bearer`. Make one at
+[/account](/account), after you have logged in, or with `POST /me/tokens`. A token is good for its scopes alone; each
+operation names the one that it needs. `POST /login` (outside `/v1`) takes `{"Username", "AuthToken"}`, a ticket, and
+answers with the token of a session, which has all scopes; `POST /logout` ends it.
+
+**Cookie.** In the browser of somebody who is logged in, the session's cookie is as good as a token. What changes
+anything then needs the header `X-CSRF-Token`, with the token that pages of ours have in their forms.
 
 **Arguments** go in the query, in a form (`application/x-www-form-urlencoded` or `multipart/form-data`) or in a JSON
 body, as you like, with every method; spread over them, too, as long as nothing is said twice in different ways. Since
@@ -37,8 +50,10 @@ _GROUPS: Final = {
     "Links": "Your links and tags.",
     "News": "What the people whom you follow do.",
     "People": "You and others: who they are, what they share, who follows whom.",
+    "Account": "Your account: what it says of you, and what can act as you.",
     "Files": "In from a browser or another service, and out again.",
 }
+_SCHEMES: Final = ("AccessToken", "Bearer", "Session")
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "DELETE"})
 _REQUEST_ID: Final[Schema] = {"$ref": "#/components/headers/X-Request-ID"}
 #: Where the limits are known, which they are not while their store is away.
@@ -49,7 +64,8 @@ _SOME_REQUEST_ID: Final = "5f0c7a1e9b"
 _STATUS_WORDS: Final = {413: "Content Too Large", 414: "URI Too Long"}
 
 
-def describe_api(operations: Sequence[Operation]) -> dict[str, Any]:
+def describe_api(operations: Sequence[Operation], cookie_name: str) -> dict[str, Any]:
+    """``cookie_name``: what the session's cookie is called."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
@@ -60,7 +76,6 @@ def describe_api(operations: Sequence[Operation]) -> dict[str, Any]:
             {"url": PREFIXES[0], "description": "This system."},
             {"url": PREFIXES[1], "description": "The same, under its other name."},
         ],
-        "security": [{"AccessToken": []}, {"Bearer": []}],
         "tags": [{"name": name, "description": description} for name, description in _GROUPS.items()],
         "paths": paths,
         "components": {
@@ -68,6 +83,12 @@ def describe_api(operations: Sequence[Operation]) -> dict[str, Any]:
             "securitySchemes": {
                 "AccessToken": {"type": "apiKey", "in": "header", "name": "Access-Token", "description": "Your token."},
                 "Bearer": {"type": "http", "scheme": "bearer", "description": "The same token, as others send theirs."},
+                "Session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie_name,
+                    "description": "A browser's session; see Cookie, above.",
+                },
             },
             "headers": {
                 "X-Request-ID": {
@@ -101,6 +122,8 @@ def _describe(operation: Operation) -> dict[str, Any]:
         "tags": [operation.group],
         "summary": operation.summary,
         "description": _text(operation),
+        # Not only OAuth's schemes may name what they must be good for (OpenAPI 3.1, Security Requirement Object).
+        "security": [{scheme: _scopes(operation)} for scheme in _SCHEMES],
         "parameters": [
             *(_parameter(argument, "path") for argument in operation.path_arguments),
             *(_query_parameter(argument, operation) for argument in operation.reads.arguments),
@@ -115,9 +138,14 @@ def _describe(operation: Operation) -> dict[str, Any]:
     return described
 
 
+def _scopes(operation: Operation) -> list[str]:
+    return [] if operation.scope is None else [operation.scope.value]
+
+
 def _text(operation: Operation) -> str:
     required = [f"`{argument.name}`" for argument in operation.reads.arguments if argument.required]
     parts = [operation.description]
+    parts += [f"**Scope**: `{scope}`." for scope in _scopes(operation)]
     if required:
         parts.append(f"**Required**, in the query, a form or a JSON body: {', '.join(required)}.")
     elif operation.reads.arguments and operation.method not in _METHODS_WITH_BODY:
@@ -208,6 +236,10 @@ def _success(reply: Reply) -> dict[str, Any]:
 
 def _errors_of(operation: Operation) -> list[ErrorCode]:
     errors = [*COMMON_ERRORS, *operation.errors]
+    if operation.scope is not None:
+        errors.append(INSUFFICIENT_SCOPE)
+    if operation.method in _METHODS_WITH_BODY:
+        errors += CROSS_SITE_ERRORS
     if isinstance(operation.reads, Upload):
         errors.append(MISSING_ARGUMENT)
     else:

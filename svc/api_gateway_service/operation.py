@@ -12,15 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pkg.object_model.types import Actor, Identity
+from pkg.object_model.types import Actor, Identity, Scope
 from pkg.runtime.json import encode
 from svc.api_gateway_service.arguments import Argument
+from svc.api_gateway_service.door import Door
 from svc.api_gateway_service.error_codes import ErrorCode
-from svc.api_gateway_service.limits import Limits, Pace
+from svc.api_gateway_service.limits import Pace
 from svc.api_gateway_service.readers import JSON, Reader, read_path
 from svc.api_gateway_service.request_head import RequestHead, read_head
 from svc.api_gateway_service.schemas import Reply
-from svc.api_gateway_service.tokens import TokenVerdicts
 
 #: Where every operation is, and where else: the original had both.
 PREFIXES: Final = ("/v1", "/v1.0")
@@ -55,6 +55,8 @@ class Operation:
     group: str
     summary: str
     description: str
+    #: What a token must be good for; None: any will do.
+    scope: Scope | None
     reads: Reader
     handle: Callable[[Call], Awaitable[Answer]]
     reply: Reply
@@ -74,17 +76,14 @@ class Operation:
     def pace(self) -> Pace:
         return self.limited_as or (Pace.READS if self.method == "GET" else Pace.WRITES)
 
-    def bind(self, verdicts: TokenVerdicts, limits: Limits) -> Callable[[Request], Awaitable[Response]]:
+    def bind(self, door: Door) -> Callable[[Request], Awaitable[Response]]:
         """The handler that Starlette calls."""
 
         pace = self.pace
 
-        async def identify(head: RequestHead) -> Identity:
-            return await verdicts.identify(head.token())
-
         async def serve(http: Request) -> Response:
             head = read_head(http.scope["headers"])
-            identity = await limits.admit(identify(head), pace)
+            identity = await door.admit(http.method, head, pace, self.scope)
             arguments, content = await self.reads.read(http, head, self.title)
             if self.path_arguments:
                 arguments |= read_path(http)
@@ -96,26 +95,26 @@ class Operation:
         return serve
 
 
-def mount(operations: Sequence[Operation], verdicts: TokenVerdicts, limits: Limits) -> list[Route]:
+def mount(operations: Sequence[Operation], door: Door) -> list[Route]:
     """A route for each path under each prefix, in the order of the table.
 
     One route for all methods of a path: Starlette would name only the first route's in the Allow header of a 405.
     """
     by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
     for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation.bind(verdicts, limits)
+        by_path.setdefault(operation.path, {})[operation.method] = operation.bind(door)
     return [
-        Route(prefix + path, _dispatch(by_method), methods=list(by_method))
+        Route(prefix + path, dispatch(by_method), methods=list(by_method))
         for path, by_method in by_path.items()
         for prefix in PREFIXES
     ]
 
 
-def _dispatch(
+def dispatch(
     by_method: Mapping[str, Callable[[Request], Awaitable[Response]]],
 ) -> Callable[[Request], Awaitable[Response]]:
-    async def dispatch(http: Request) -> Response:
+    async def serve(http: Request) -> Response:
         # Starlette lets HEAD in wherever GET is; the server leaves the body out.
         return await by_method["GET" if http.method == "HEAD" else http.method](http)
 
-    return dispatch
+    return serve

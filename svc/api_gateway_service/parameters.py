@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from pkg.object_model.types import DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT, LinkStatus, RequestDirection, Visibility
-from svc.api_gateway_service.arguments import Argument, Choice, Integer, Switch, Tags, Text
+from pkg.object_model.types import DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT, LinkStatus, RequestDirection, Scope, Visibility
+from svc.api_gateway_service.arguments import Argument, Choice, Choices, Integer, Switch, Tags, Text
 from svc.api_gateway_service.request_head import MAX_IDEMPOTENCY_KEY
 
 _MAX_URL: Final = 2_048
@@ -154,6 +154,13 @@ FOLLOWER: Final = Argument(
 BLOCKED: Final = Argument(
     name="blocked", kind=Text(_MAX_NAME), description="The user's name.", example="mallory", required=True
 )
+CONFIRM: Final = Argument(
+    name="confirm",
+    kind=Text(_MAX_NAME),
+    description="Your own user name, so that it does not happen by mistake.",
+    example="alice",
+    required=True,
+)
 NAME: Final = Argument(
     name="name", kind=Text(_MAX_NAME), description="The user's name.", example="alice", required=True
 )
@@ -171,6 +178,57 @@ IMPORT_OPTIONS: Final = (
         example="true",
     ),
 )
+
+# --- of the account ---------------------------------------------------------------------------------------------------
+
+PROFILE: Final = (
+    Argument(
+        name="display_name",
+        kind=Text(255),
+        description="The name to show; an empty one makes it the user name again.",
+        example="Alice Liddell",
+        keeps_empty=True,
+    ),
+    Argument(
+        name="email",
+        kind=Text(254),
+        description="Shown to nobody else; an empty one takes it away.",
+        example="alice@mail.example",
+        keeps_empty=True,
+    ),
+    Argument(
+        name="private",
+        kind=Switch(default=None),
+        description="Whether new followers need a yes, and followers alone see links.",
+        example="true",
+    ),
+)
+NEW_TOKEN: Final = (
+    Argument(
+        name="name",
+        kind=Text(100),
+        description="What you call the token, unlike any other of yours.",
+        example="laptop",
+        required=True,
+    ),
+    Argument(
+        name="scopes",
+        kind=Choices(Scope),
+        description="What the token is good for: a list, or text separated by commas.",
+        example="links:read,links:write",
+        required=True,
+    ),
+    Argument(
+        name="expires_in_days",
+        kind=Integer(1, 366, 90),
+        description="Days for which it is good.",
+        example="30",
+    ),
+)
+TOKEN_ID: Final = Argument(
+    name="id", kind=Text(19), description="The Id of a session or a token.", example="104857600000004", required=True
+)
+EVENTS_PAGE: Final = (LIMIT, START_TOKEN)
 
 # --- headers --------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,11 @@
 """What the gateway needs of the services behind it."""
 
+import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from pkg.object_model.errors import DelinkciousError
 from pkg.object_model.interfaces import LinkManager, News, SocialGraphManager, UserManager
 from pkg.object_model.types import Actor, GetLinksRequest, GetTagsRequest
 
@@ -20,3 +23,15 @@ class Peers:
     users: UserManager
     social_graph: SocialGraphManager
     news: News
+
+
+async def ask_together(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
+    """The results of calls that do not need each other. The first failure ends the others, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except* DelinkciousError as failures:
+        failure: BaseException = failures.exceptions[0]
+    else:
+        return [task.result() for task in tasks]
+    raise failure

@@ -45,7 +45,7 @@ class PublicHttpService(HttpService):
         super().__init__(settings, app, readiness, body_limit, timeouts)
         self._addresses = ClientAddresses(settings.trusted_proxies, settings.forwarded_header)
         self._everywhere: Headers = [*_EVERYWHERE]
-        if settings.public_url.startswith("https://"):
+        if settings.is_behind_tls:
             self._everywhere.append(_STRICT_TRANSPORT)
         self._inner: ASGIApp = super().__call__
         if settings.cors_origins:

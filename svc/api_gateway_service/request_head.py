@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from pkg.object_model.errors import InvalidArgument, Unauthenticated
+from pkg.object_model.errors import InvalidArgument
 
 MAX_IDEMPOTENCY_KEY: Final = 255
 
@@ -18,11 +18,15 @@ class RequestHead(NamedTuple):
     has_body: bool = False
     idempotency_key: str | None = None
     if_match: str | None = None
+    cookie: str = ""
+    csrf_token: str = ""
+    origin: str = ""
+    sec_fetch_site: str = ""
 
     def token(self) -> str:
-        """
+        """Of a header; empty if there is none.
+
         Raises:
-            Unauthenticated: there is none (``missing_token``).
             InvalidArgument: there are two, and they differ (``conflicting_argument``).
         """
         scheme, _, bearer = self.authorization.partition(" ")
@@ -31,12 +35,7 @@ class RequestHead(NamedTuple):
             raise InvalidArgument(
                 "Access-Token and Authorization hold different tokens; send one of them", code="conflicting_argument"
             )
-        token = self.access_token or bearer
-        if not token:
-            raise Unauthenticated(
-                "send your token in the header Access-Token, or as Authorization: Bearer", code="missing_token"
-            )
-        return token
+        return self.access_token or bearer
 
     def read_idempotency_key(self) -> str:
         """Empty if none was sent. Raises InvalidArgument."""
@@ -76,4 +75,8 @@ _FIELDS: Final = {
     b"content-type": "content_type",
     b"idempotency-key": "idempotency_key",
     b"if-match": "if_match",
+    b"cookie": "cookie",
+    b"x-csrf-token": "csrf_token",
+    b"origin": "origin",
+    b"sec-fetch-site": "sec_fetch_site",
 }

@@ -1,27 +1,31 @@
 """The public REST API: what each operation is called, reads and answers."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from pkg.object_model.types import MAX_BODY_BYTES, MAX_IMPORT_BYTES
+from starlette.routing import Route
+
+from pkg.object_model.types import MAX_BODY_BYTES, MAX_IMPORT_BYTES, Scope
 from svc.api_gateway_service import error_codes, parameters, schemas
 from svc.api_gateway_service.application import Application
 from svc.api_gateway_service.documentation import documentation_routes
+from svc.api_gateway_service.door import Door
 from svc.api_gateway_service.handlers import Handlers
-from svc.api_gateway_service.limits import Limits, Pace
+from svc.api_gateway_service.limits import Pace
 from svc.api_gateway_service.openapi import describe_api
 from svc.api_gateway_service.operation import PREFIXES, Operation, mount
 from svc.api_gateway_service.peers import Peers
 from svc.api_gateway_service.readers import Arguments, Upload
-from svc.api_gateway_service.tokens import TokenVerdicts
 
 _IMPORT_PATHS: Final = frozenset(prefix + "/import" for prefix in PREFIXES)
 #: What takes as long as a file does.
-FILE_PATHS: Final = (*_IMPORT_PATHS, *(prefix + "/export" for prefix in PREFIXES))
+FILE_PATHS: Final = (*_IMPORT_PATHS, *(prefix + path for prefix in PREFIXES for path in ("/export", "/me/export")))
 
 
-def build_app(peers: Peers, verdicts: TokenVerdicts, limits: Limits) -> Application:
+def build_app(peers: Peers, door: Door, pages: Sequence[Route], cookie_name: str) -> Application:
     operations = api_operations(Handlers(peers))
-    return Application([*mount(operations, verdicts, limits), *documentation_routes(describe_api(operations))])
+    document = describe_api(operations, cookie_name)
+    return Application([*mount(operations, door), *pages, *documentation_routes(document)])
 
 
 def body_limit(path: str) -> int:
@@ -30,7 +34,8 @@ def body_limit(path: str) -> int:
 
 def api_operations(handlers: Handlers) -> list[Operation]:
     """Those whose path has parameters are tried in this order."""
-    return [*_reading(handlers), *_links(handlers), *_people(handlers), *_followers(handlers), *_files(handlers)]
+    groups = (_reading, _links, _people, _followers, _account, _files)
+    return [operation for group in groups for operation in group(handlers)]
 
 
 def _reading(handlers: Handlers) -> list[Operation]:
@@ -40,6 +45,7 @@ def _reading(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/links",
             group="Links",
+            scope=Scope.LINKS_READ,
             summary="List your links",
             description="Newest first, or best first with `q`. Every filter given must hold.",
             reads=Arguments(parameters.LINK_FILTERS),
@@ -52,6 +58,7 @@ def _reading(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/news",
             group="News",
+            scope=Scope.NEWS,
             summary="Read your news",
             description="What the people whom you follow saved, newest first: one entry for each link of theirs that "
             "you may see, where its latest change puts it, and one for each import. What they delete or make private "
@@ -67,6 +74,7 @@ def _reading(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/tags",
             group="Links",
+            scope=Scope.LINKS_READ,
             summary="List your tags",
             description="With the number of your links that have each, in alphabetical order.",
             reads=Arguments(parameters.TAG_FILTERS),
@@ -79,6 +87,7 @@ def _reading(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/users/{name}/links",
             group="People",
+            scope=Scope.LINKS_READ,
             summary="List somebody's links",
             description="Those that you may see: the public ones, and those for followers if you follow the user. Of a "
             "private account that you do not follow there are none. Filters as in your own list.",
@@ -103,6 +112,7 @@ def _links(handlers: Handlers) -> list[Operation]:
             method="POST",
             path="/links",
             group="Links",
+            scope=Scope.LINKS_WRITE,
             summary="Save a link",
             description="Its status is `pending` until it has been checked.",
             header_arguments=(parameters.IDEMPOTENCY_KEY,),
@@ -124,6 +134,7 @@ def _links(handlers: Handlers) -> list[Operation]:
             method="PUT",
             path="/links",
             group="Links",
+            scope=Scope.LINKS_WRITE,
             summary="Change a link",
             description="What you do not send stays as it is. `If-Match` keeps you from overwriting what somebody else "
             "changed since you read it.",
@@ -147,6 +158,7 @@ def _links(handlers: Handlers) -> list[Operation]:
             method="DELETE",
             path="/links",
             group="Links",
+            scope=Scope.LINKS_WRITE,
             summary="Delete a link",
             description="Deleting what is not there is no error: `deleted` tells.",
             reads=Arguments((parameters.URL,)),
@@ -164,6 +176,7 @@ def _people(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/me",
             group="People",
+            scope=None,
             summary="Show yourself",
             description="And the token that you sent.",
             reads=Arguments(),
@@ -172,10 +185,26 @@ def _people(handlers: Handlers) -> list[Operation]:
             errors=(error_codes.USER_NOT_FOUND, error_codes.LINKS_AWAY, error_codes.GRAPH_AWAY),
         ),
         Operation(
+            name="delete_me",
+            method="DELETE",
+            path="/me",
+            group="Account",
+            summary="Delete your account",
+            description="For good. Your sessions and tokens end at once, and nobody finds you any more; within minutes "
+            "no service holds anything of you: links, tags, followers, news. Nobody gets your name again. Take what is "
+            "yours with you before, with `GET /me/export`.",
+            scope=Scope.ACCOUNT,
+            reads=Arguments((parameters.CONFIRM,)),
+            handle=handlers.delete_me,
+            reply=schemas.DELETING,
+            errors=(error_codes.NOT_CONFIRMED, error_codes.ACCOUNT_GONE),
+        ),
+        Operation(
             name="get_user",
             method="GET",
             path="/users/{name}",
             group="People",
+            scope=Scope.SOCIAL,
             summary="Show somebody",
             description="As you may see them. If one of you has blocked the other there is no such user.",
             path_arguments=(parameters.NAME,),
@@ -189,6 +218,7 @@ def _people(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/followers",
             group="People",
+            scope=Scope.SOCIAL,
             summary="List those who follow you",
             description="All of them, or, with `limit`, page by page.",
             reads=Arguments(parameters.MAP_PAGE),
@@ -201,6 +231,7 @@ def _people(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/following",
             group="People",
+            scope=Scope.SOCIAL,
             summary="List those whom you follow",
             description="All of them, or, with `limit`, page by page.",
             reads=Arguments(parameters.MAP_PAGE),
@@ -213,6 +244,7 @@ def _people(handlers: Handlers) -> list[Operation]:
             method="POST",
             path="/following",
             group="People",
+            scope=Scope.SOCIAL,
             summary="Follow somebody",
             description="A private account is asked first: `State` is `requested` until it agrees. To follow or to ask "
             "twice is no error.",
@@ -226,6 +258,7 @@ def _people(handlers: Handlers) -> list[Operation]:
             method="DELETE",
             path="/following",
             group="People",
+            scope=Scope.SOCIAL,
             summary="Follow somebody no longer",
             description="Takes back a request that waits, too. Not to have followed is no error.",
             reads=Arguments((parameters.FOLLOWED,)),
@@ -243,6 +276,7 @@ def _followers(handlers: Handlers) -> list[Operation]:
             method="DELETE",
             path="/followers",
             group="People",
+            scope=Scope.SOCIAL,
             summary="Remove a follower",
             description="They are not told. If your account is public they may follow you again; block them to keep "
             "them away. That they do not follow you is no error.",
@@ -256,6 +290,7 @@ def _followers(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/follow-requests",
             group="People",
+            scope=Scope.SOCIAL,
             summary="List requests to follow",
             description="All of them, or, with `limit`, page by page. To take back one of your own, "
             "`DELETE /v1/following`.",
@@ -269,6 +304,7 @@ def _followers(handlers: Handlers) -> list[Operation]:
             method="POST",
             path="/follow-requests",
             group="People",
+            scope=Scope.SOCIAL,
             summary="Let somebody follow you",
             description="Who asked. Requests stay when a private account becomes public. To accept twice is no error.",
             reads=Arguments((parameters.FOLLOWER,)),
@@ -281,6 +317,7 @@ def _followers(handlers: Handlers) -> list[Operation]:
             method="DELETE",
             path="/follow-requests",
             group="People",
+            scope=Scope.SOCIAL,
             summary="Let somebody not follow you",
             description="They are not told, and may ask again. That they do not ask is no error.",
             reads=Arguments((parameters.FOLLOWER,)),
@@ -293,6 +330,7 @@ def _followers(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/blocks",
             group="People",
+            scope=Scope.SOCIAL,
             summary="List those whom you have blocked",
             description="All of them, or, with `limit`, page by page.",
             reads=Arguments(parameters.MAP_PAGE),
@@ -305,6 +343,7 @@ def _followers(handlers: Handlers) -> list[Operation]:
             method="POST",
             path="/blocks",
             group="People",
+            scope=Scope.SOCIAL,
             summary="Block somebody",
             description="Ends whatever either of you follows or asked of the other, and hides you from each other: "
             "profile, links, news, lists. They are not told. To block twice is no error.",
@@ -318,12 +357,129 @@ def _followers(handlers: Handlers) -> list[Operation]:
             method="DELETE",
             path="/blocks",
             group="People",
+            scope=Scope.SOCIAL,
             summary="Block somebody no longer",
             description="Nobody follows anybody by that. Not to have blocked is no error.",
             reads=Arguments((parameters.BLOCKED,)),
             handle=handlers.unblock,
             reply=schemas.DONE,
             errors=(error_codes.USER_NOT_FOUND, error_codes.GRAPH_AWAY),
+        ),
+    ]
+
+
+def _account(handlers: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            name="update_me",
+            method="PUT",
+            path="/me",
+            group="Account",
+            summary="Change your account",
+            description="What you do not send stays as it is. Requests to follow stay when a private account becomes "
+            "public.",
+            scope=Scope.ACCOUNT,
+            reads=Arguments(parameters.PROFILE),
+            handle=handlers.update_me,
+            reply=schemas.ME,
+            errors=(
+                *error_codes.PROFILE_ERRORS,
+                error_codes.ACCOUNT_GONE,
+                error_codes.LINKS_AWAY,
+                error_codes.GRAPH_AWAY,
+            ),
+        ),
+        Operation(
+            name="get_sessions",
+            method="GET",
+            path="/me/sessions",
+            group="Account",
+            summary="List your sessions",
+            description="Browsers and programs that are logged in as you, the newest first.",
+            scope=Scope.ACCOUNT,
+            reads=Arguments(),
+            handle=handlers.get_sessions,
+            reply=schemas.SESSIONS,
+        ),
+        Operation(
+            name="end_other_sessions",
+            method="DELETE",
+            path="/me/sessions",
+            group="Account",
+            summary="End all other sessions",
+            description="All but the one that asks; all, if an API token asks. They are refused everywhere within a "
+            "second.",
+            scope=Scope.ACCOUNT,
+            reads=Arguments(),
+            handle=handlers.end_other_sessions,
+            reply=schemas.SESSIONS_ENDED,
+        ),
+        Operation(
+            name="end_session",
+            method="DELETE",
+            path="/me/sessions/{id}",
+            group="Account",
+            summary="End a session",
+            description="It is refused everywhere within a second. It may be the one that asks.",
+            scope=Scope.ACCOUNT,
+            path_arguments=(parameters.TOKEN_ID,),
+            reads=Arguments(),
+            handle=handlers.end_session,
+            reply=schemas.DONE,
+            errors=(error_codes.SESSION_NOT_FOUND,),
+        ),
+        Operation(
+            name="get_tokens",
+            method="GET",
+            path="/me/tokens",
+            group="Account",
+            summary="List your tokens",
+            description="Those for programs, the newest first. The tokens themselves are shown to nobody.",
+            scope=Scope.ACCOUNT,
+            reads=Arguments(),
+            handle=handlers.get_tokens,
+            reply=schemas.TOKENS,
+        ),
+        Operation(
+            name="create_token",
+            method="POST",
+            path="/me/tokens",
+            group="Account",
+            summary="Make a token",
+            description="For a program that acts as you. It can be good for nothing that the token that asks is not "
+            "good for. You may have 50.",
+            scope=Scope.ACCOUNT,
+            reads=Arguments(parameters.NEW_TOKEN),
+            handle=handlers.create_token,
+            reply=schemas.TOKEN_MADE,
+            errors=(*error_codes.TOKEN_ERRORS, error_codes.ACCOUNT_GONE),
+        ),
+        Operation(
+            name="revoke_token",
+            method="DELETE",
+            path="/me/tokens/{id}",
+            group="Account",
+            summary="Revoke a token",
+            description="It is refused everywhere within a second. It may be the one that asks.",
+            scope=Scope.ACCOUNT,
+            path_arguments=(parameters.TOKEN_ID,),
+            reads=Arguments(),
+            handle=handlers.revoke_token,
+            reply=schemas.DONE,
+            errors=(error_codes.TOKEN_NOT_FOUND,),
+        ),
+        Operation(
+            name="get_events",
+            method="GET",
+            path="/me/audit",
+            group="Account",
+            summary="List what happened to your account",
+            description="Logins, tokens made and revoked, followers approved and the like, of the last 400 days.",
+            scope=Scope.ACCOUNT,
+            reads=Arguments(parameters.EVENTS_PAGE),
+            handle=handlers.get_events,
+            reply=schemas.EVENTS_PAGE,
+            errors=error_codes.PAGE_ERRORS,
         ),
     ]
 
@@ -335,6 +491,7 @@ def _files(handlers: Handlers) -> list[Operation]:
             method="POST",
             path="/import",
             group="Files",
+            scope=Scope.LINKS_WRITE,
             summary="Import a bookmarks file",
             description="A file as browsers and bookmark services export it, at most 20 MiB: as the body itself, or as "
             "the field `file` of a form, after the other fields. Importing it again changes nothing.",
@@ -350,12 +507,32 @@ def _files(handlers: Handlers) -> list[Operation]:
             method="GET",
             path="/export",
             group="Files",
+            scope=Scope.LINKS_READ,
             summary="Export all your links",
             description="As a bookmarks file that every browser reads, and that imports back to the same links.",
             reads=Arguments(),
             handle=handlers.export_links,
             reply=schemas.BOOKMARKS,
             errors=(error_codes.LINKS_AWAY,),
+            limited_as=Pace.FILES,
+        ),
+        Operation(
+            name="export_my_data",
+            method="GET",
+            path="/me/export",
+            group="Files",
+            summary="Export all your data",
+            description="Your account, links, followers and followed, requests, blocks, sessions, tokens and what "
+            "happened to the account, as a zip file of JSON and HTML; `index.html` in it says what is what.",
+            scope=Scope.ACCOUNT,
+            reads=Arguments(),
+            handle=handlers.export_my_data,
+            reply=schemas.PERSONAL_DATA,
+            errors=(
+                error_codes.ACCOUNT_GONE,
+                error_codes.LINKS_AWAY,
+                error_codes.GRAPH_AWAY,
+            ),
             limited_as=Pace.FILES,
         ),
     ]

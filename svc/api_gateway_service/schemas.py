@@ -7,11 +7,13 @@ from typing import Final
 
 from pkg.object_model.types import (
     MAX_IMPORT_ROWS_LISTED,
+    AuditEventType,
     FollowState,
     ImportAction,
     LinkStatus,
     NewsEventType,
     Relationship,
+    Scope,
     Visibility,
 )
 from svc.api_gateway_service.arguments import Schema
@@ -44,6 +46,10 @@ def _count(description: str, example: int) -> Schema:
 
 def _time(description: str) -> Schema:
     return _text(f"{description} RFC 3339, UTC.", _TIME, format="date-time")
+
+
+def _optional_time(description: str) -> Schema:
+    return {**_time(description), "type": ["string", "null"]}
 
 
 def _object(description: str, *, optional: Mapping[str, Schema] = MappingProxyType({}), **fields: Schema) -> Schema:
@@ -80,6 +86,13 @@ _PROFILE: Final[dict[str, Schema]] = {
     "DisplayName": _text("The name to show.", "Alice Liddell"),
     "CreatedAt": _time("When the user registered."),
     "Private": _field("boolean", "Whether new followers need a yes, and followers alone see links.", False),
+}
+_ID: Final = _text("Stable; a 64-bit number as text.", "104857600000004", pattern="^[0-9]{1,19}$")
+_SCOPES: Final[Schema] = {
+    "type": "array",
+    "description": "What it is good for.",
+    "items": {"type": "string", "enum": [scope.value for scope in Scope]},
+    "examples": [[Scope.LINKS_READ.value]],
 }
 _FOLLOW_COUNTS: Final[dict[str, Schema]] = {
     "FollowerCount": _count("How many follow the user.", 12),
@@ -150,7 +163,9 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Me": _object(
         "Yourself.",
         **_PROFILE,
-        Email=_text("Shown to nobody else. May be empty.", "alice@mail.example"),
+        Email=_text(
+            "Shown to nobody else, and to no token without the scope account. May be empty.", "alice@mail.example"
+        ),
         LinkCount=_count("All your links.", 1279),
         **_FOLLOW_COUNTS,
         MaxLinks=_count("The most links that you may have.", 10000),
@@ -158,13 +173,34 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Token": _object(
         "The token that you sent, without the token.",
         Name=_text("What it was called when it was made. May be empty.", "laptop"),
-        Scopes={
-            "type": "array",
-            "description": "What it is good for.",
-            "items": {"type": "string"},
-            "examples": [["links:read"]],
-        },
+        Scopes=_SCOPES,
         ExpiresAt=_time("Until when it is good."),
+    ),
+    "SessionRecord": _object(
+        "A session of yours.",
+        Id=_ID,
+        Client=_text("The browser or program that opened it, as it called itself. May be empty.", "Mozilla/5.0 ..."),
+        CreatedAt=_time("When it was opened."),
+        ExpiresAt=_time("When it ends, used or not."),
+        LastUsedAt=_optional_time("When it was last used, to the hour; null: not since."),
+        Current=_field("boolean", "Whether it is the one that asks.", True),
+    ),
+    "TokenRecord": _object(
+        "A token of yours, without the token.",
+        Id=_ID,
+        Name=_text("What you called it.", "laptop", maxLength=100),
+        Scopes=_SCOPES,
+        CreatedAt=_time("When it was made."),
+        ExpiresAt=_time("Until when it is good."),
+        LastUsedAt=_optional_time("When it was last used, to the hour; null: not yet."),
+    ),
+    "AuditEvent": _object(
+        "Something that matters to the security of your account.",
+        Id=_ID,
+        Type=_text("What happened: a stable word. There may be others later.", AuditEventType.TOKEN_MADE.value),
+        Timestamp=_time("When."),
+        Detail=_text("Of what, or whom. May be empty.", "laptop"),
+        Client=_text("With what, where that is known. May be empty.", "Mozilla/5.0 ..."),
     ),
     "User": _object(
         "Somebody, as you may see them.",
@@ -229,10 +265,37 @@ ME: Final = Reply(
     _object("You.", user=_ref("Me"), token={"oneOf": [_ref("Token"), {"type": "null"}]}, err=_ERR),
 )
 USER: Final = Reply("A user.", _object("A user.", user=_ref("User"), err=_ERR))
+SESSIONS: Final = Reply("Your sessions.", _object("Newest first.", sessions=_list("SessionRecord"), err=_ERR))
+SESSIONS_ENDED: Final = Reply(
+    "They are ended.", _object("The end of sessions.", ended=_count("How many there were.", 2), err=_ERR)
+)
+TOKENS: Final = Reply("Your tokens.", _object("Newest first.", tokens=_list("TokenRecord"), err=_ERR))
+TOKEN_MADE: Final = Reply(
+    "The token, shown this once.",
+    _object(
+        "A new token.",
+        token=_text("The token itself. Nobody can show it again.", "dlt_..."),
+        record=_ref("TokenRecord"),
+        err=_ERR,
+    ),
+)
+EVENTS_PAGE: Final = Reply(
+    "A page of events.", _object("Events, newest first.", events=_list("AuditEvent"), NextPageToken=_NEXT, err=_ERR)
+)
 IMPORTED: Final = Reply("What became of the file.", _object("A report.", report=_ref("ImportReport"), err=_ERR))
 BOOKMARKS: Final = Reply(
     "All your links, as a bookmarks file that every browser reads.",
     {"type": "string", "examples": ["<!DOCTYPE NETSCAPE-Bookmark-file-1>\n..."]},
     media_type="text/html; charset=utf-8",
     headers=(("Content-Disposition", _text("The file's name.", 'attachment; filename="delinkcious-alice.html"')),),
+)
+PERSONAL_DATA: Final = Reply(
+    "All that is yours, as a zip file.",
+    {"type": "string", "contentMediaType": "application/zip"},
+    media_type="application/zip",
+    headers=(("Content-Disposition", _text("The file's name.", 'attachment; filename="delinkcious-alice.zip"')),),
+)
+DELETING: Final = Reply(
+    "Your account is closed, and what is yours is being deleted.",
+    _object("How it stands.", State=_text("Always the same.", "deleting", const="deleting"), err=_ERR),
 )

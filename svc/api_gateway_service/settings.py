@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from pkg.events.settings import NatsSettings
 from pkg.rate_limits.store import Limit
 from pkg.runtime.access import API_GATEWAY
 from pkg.runtime.redis import RedisAddress
@@ -17,10 +18,10 @@ from pkg.runtime.settings import (
     Seconds,
     SecretFile,
     ServiceAddress,
-    ServiceSettings,
 )
 from svc.api_gateway_service.client_address import ForwardedHeader, Network, parse_networks
 from svc.api_gateway_service.cross_origin import parse_origins
+from svc.api_gateway_service.identity_settings import IdentitySettings
 from svc.api_gateway_service.limits import Pace
 
 
@@ -36,21 +37,13 @@ def _read_origins(value: object) -> object:
 Requests = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class ApiGatewaySettings(ServiceSettings):
+class ApiGatewaySettings(IdentitySettings, NatsSettings):
     service_name: ClassVar[str] = API_GATEWAY
 
     port: ListenPort = 5000
     #: Seconds for which a token is taken without asking again: so long may one that was revoked still open the door.
     #: 0 asks every time.
     token_cache_seconds: float = Field(default=5.0, ge=0, le=60, validation_alias="DELINKCIOUS_TOKEN_CACHE_SECONDS")
-
-    #: Where the public finds us. With https, browsers are told to use nothing else.
-    public_url: str = Field(
-        default="",
-        max_length=200,
-        pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$",
-        validation_alias="DELINKCIOUS_PUBLIC_URL",
-    )
 
     link_manager_host: HostName = Field(validation_alias="LINK_MANAGER_SERVICE_HOST")
     link_manager_port: PortNumber = Field(default=8080, validation_alias="LINK_MANAGER_SERVICE_PORT")

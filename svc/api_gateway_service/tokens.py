@@ -1,6 +1,8 @@
 """Whom a token stands for: the user service's word, remembered for a few seconds.
 
-Verdicts are kept by the token's SHA-256, so that a dump of this process holds no credential that anybody sent.
+Verdicts are kept by the token's SHA-256, so that a dump of this process holds no credential that anybody sent. Those of
+a user are forgotten as soon as the user service says that a session or token of theirs has ended; while it cannot be
+heard, the lifetime of a verdict bounds how long such a one still opens the door.
 """
 
 import asyncio
@@ -61,8 +63,23 @@ class TokenVerdicts:
         self._max_known = max_known
         self._max_refused = max_refused
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        #: Of those who are known: their digests by user id.
+        self._by_user: dict[int, set[bytes]] = {}
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Identity]] = {}
+        #: How often somebody was forgotten: what was asked before may not be remembered after.
+        self._forgotten = 0
+
+    def forget(self, user_id: int) -> None:
+        """Has the user service asked again about every token of this user."""
+        self._forgotten += 1
+        for digest in self._by_user.pop(user_id, ()):
+            del self._known[digest]
+
+    def forget_all(self) -> None:
+        self._forgotten += 1
+        self._by_user.clear()
+        self._known.clear()
 
     async def identify(self, token: str) -> Identity:
         """
@@ -89,26 +106,40 @@ class TokenVerdicts:
         return await asyncio.shield(asking)
 
     async def _ask(self, digest: bytes, token: str) -> Identity:
-        asked = self._now()
+        asked, forgotten = self._now(), self._forgotten
         try:
             identity = await self._users.authenticate(token)
         except Unauthenticated as refusal:
-            self._known.pop(digest, None)
+            self._drop(digest)
             expires = asked + min(self._lifetime, REFUSED_LIFETIME)
-            _keep(self._refused, digest, _Refused(refusal.message, refusal.code, expires), self._max_refused)
+            self._refused[digest] = _Refused(refusal.message, refusal.code, expires)
+            self._refused.move_to_end(digest)
+            if len(self._refused) > self._max_refused:
+                self._refused.popitem(last=False)
             raise
         finally:
             del self._asking[digest]
         remaining = (identity.token.expires_at - self._clock.now()).total_seconds()
-        _keep(self._known, digest, _Known(identity, asked + min(self._lifetime, remaining)), self._max_known)
+        if self._forgotten == forgotten:
+            self._remember(digest, _Known(identity, asked + min(self._lifetime, remaining)))
         return identity
 
+    def _remember(self, digest: bytes, known: _Known) -> None:
+        self._drop(digest)
+        self._known[digest] = known
+        self._by_user.setdefault(known.identity.actor.user_id, set()).add(digest)
+        if len(self._known) > self._max_known:
+            self._drop(next(iter(self._known)))
 
-def _keep[EntryT](cache: OrderedDict[bytes, EntryT], digest: bytes, entry: EntryT, limit: int) -> None:
-    cache[digest] = entry
-    cache.move_to_end(digest)
-    if len(cache) > limit:
-        cache.popitem(last=False)
+    def _drop(self, digest: bytes) -> None:
+        known = self._known.pop(digest, None)
+        if known is None:
+            return
+        user_id = known.identity.actor.user_id
+        digests = self._by_user[user_id]
+        digests.discard(digest)
+        if not digests:
+            del self._by_user[user_id]
 
 
 def _without_deadline() -> Context:

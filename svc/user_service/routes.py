@@ -27,6 +27,7 @@ from pkg.object_model.wire_requests import (
     AUDIT_QUERY,
     AdmitRequest,
     AuthenticateRequest,
+    DeleteAccountRequest,
     EndSessionsRequest,
     FindNamesRequest,
     FindUsersRequest,
@@ -141,6 +142,13 @@ def _own_account(handlers: "_Handlers") -> list[Endpoint[Any]]:
             operation="users.account",
             reads=Body(UpdateUserRequest),
             handle=handlers.update_user,
+        ),
+        Endpoint(
+            method="DELETE",
+            path="/account",
+            operation="users.account",
+            reads=Query(DeleteAccountRequest, {"confirm": "confirm"}),
+            handle=handlers.delete_account,
         ),
         Endpoint(
             method="GET",
@@ -267,4 +275,9 @@ class _Handlers:
 
     async def record_audit_event(self, call: Call, request: RecordAuditEventRequest) -> Answer:
         await self._manager.record_audit_event(call.actor, request.type, request.detail, request.client)
+        return {"err": ""}
+
+    async def delete_account(self, call: Call, request: DeleteAccountRequest) -> Answer:
+        """Closed at once; what the services hold of the user is erased soon."""
+        await self._manager.delete_account(call.actor, request.confirm)
         return {"err": ""}

@@ -7,7 +7,8 @@ from pydantic import Field
 from pkg.events.settings import NatsSettings
 from pkg.runtime.access import USER_MANAGER
 from pkg.runtime.postgres import PostgresAddress
-from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, ServiceSettings
+from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, ServiceAddress, ServiceSettings
+from pkg.user_manager.deletions import SETTLE
 
 
 class UserSweepSettings(ServiceSettings):
@@ -28,3 +29,30 @@ class UserSweepSettings(ServiceSettings):
 
 class UserServiceSettings(UserSweepSettings, NatsSettings):
     port: ListenPort = 7070
+
+    link_manager_host: HostName = Field(validation_alias="LINK_MANAGER_SERVICE_HOST")
+    link_manager_port: PortNumber = Field(default=8080, validation_alias="LINK_MANAGER_SERVICE_PORT")
+    social_graph_manager_host: HostName = Field(validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_HOST")
+    social_graph_manager_port: PortNumber = Field(default=9090, validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_PORT")
+    news_manager_host: HostName = Field(validation_alias="NEWS_MANAGER_SERVICE_HOST")
+    #: Of its HTTP; NEWS_MANAGER_SERVICE_PORT is gRPC's.
+    news_manager_port: PortNumber = Field(default=6061, validation_alias="NEWS_MANAGER_SERVICE_PORT_HTTP")
+
+    #: Seconds between the end of an account and the first erasure: longer than any request may take.
+    deletion_settle: float = Field(
+        default=SETTLE.total_seconds(), ge=0, le=86_400, validation_alias="ACCOUNT_DELETION_SETTLE"
+    )
+    #: Days in which whoever logs in again keeps the account.
+    deletion_grace: float = Field(default=0, ge=0, le=90, validation_alias="ACCOUNT_DELETION_GRACE")
+
+    @property
+    def link_manager(self) -> ServiceAddress:
+        return ServiceAddress(host=self.link_manager_host, port=self.link_manager_port)
+
+    @property
+    def social_graph_manager(self) -> ServiceAddress:
+        return ServiceAddress(host=self.social_graph_manager_host, port=self.social_graph_manager_port)
+
+    @property
+    def news_manager(self) -> ServiceAddress:
+        return ServiceAddress(host=self.news_manager_host, port=self.news_manager_port)

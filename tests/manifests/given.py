@@ -40,7 +40,7 @@ def make_secrets() -> Secrets:
     """Every Secret of a cluster, GitHub's among them."""
     made: dict[str, tuple[str, ...]] = {}
     own = render_secrets(lambda name: made.setdefault(name, (new_secret(),)))
-    return {**own, **render_github("an id", new_secret())}
+    return {**own, **render_github(new_secret(), new_secret())}
 
 
 def lay_out(objects: Iterable[Object], workload: Workload, container: Object, secrets: Secrets, root: Path) -> Given:

@@ -20,7 +20,7 @@ from svc.link_checker_service.settings import LinkCheckerServiceSettings
 from svc.link_service.settings import LinkServiceSettings, LinkSweepSettings
 from svc.news_service.settings import NewsServiceSettings
 from svc.social_graph_service.settings import SocialGraphServiceSettings
-from svc.user_service.settings import UserServiceSettings
+from svc.user_service.settings import UserServiceSettings, UserSweepSettings
 from tests.manifests.given import Given, Variables, lay_out, make_secrets
 from tests.manifests.objects import ROOT, Change, Object, Workload, of_kind, workloads
 from tests.manifests.test_flows import read_flows
@@ -37,6 +37,7 @@ SERVICES: Final[Mapping[str, type[ServiceSettings]]] = {
 }
 MODULES: Final[Mapping[str, type[ServiceSettings]]] = {
     "svc.link_service.sweep": LinkSweepSettings,
+    "svc.user_service.sweep": UserSweepSettings,
 }
 
 
@@ -138,6 +139,11 @@ def test_every_container_starts_with_what_it_is_given(objects: list[Object], tmp
             Change("ConfigMap/api-gateway-config", "data.LINK_MANAGR_SERVICE_PORT", "1"),
             "nothing reads LINK_MANAGR_SERVICE_PORT",
         ),
+        (
+            Change("ConfigMap/api-gateway-config", "data.GITHUB_CLIENT_ID_FILE", "/run/secrets/id"),
+            "one has no file; mount both",
+        ),
+        (Change("ConfigMap/api-gateway-config", "data.DELINKCIOUS_PUBLIC_URL"), "DELINKCIOUS_PUBLIC_URL is not set"),
         (Change("ConfigMap/link-manager-config", "data.MAX_LINKS_PER_USER", "many"), "MAX_LINKS_PER_USER"),
         (
             Change("ConfigMap/user-manager-config", "data.USER_DB_PASSWORD_FILE", "/run/secrets/password"),

@@ -1,7 +1,7 @@
 """The gateway in this process, its services behind real sockets, their managers in memory."""
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,9 +12,11 @@ from pkg.clients.link_client import LinkClient
 from pkg.clients.news_client import NewsClient
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
+from pkg.identity_providers.provider import IdentityProvider
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.types import Actor
 from pkg.rate_limits.memory_store import MemoryLimitStore
+from pkg.rate_limits.store import LimitStore
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
@@ -22,7 +24,7 @@ from pkg.runtime.http_service import HttpService
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.secret import Secret
 from pkg.runtime.settings import Mode
-from svc.api_gateway_service.app import build_gateway
+from svc.api_gateway_service.app import build_gateway, build_limits, build_verdicts
 from svc.api_gateway_service.handlers import Handlers
 from svc.api_gateway_service.openapi import describe_api
 from svc.api_gateway_service.peers import Peers
@@ -40,6 +42,8 @@ from tests.loopback_server import served
 from tests.memory_world import MemoryWorld, build_world
 
 SETTINGS = ApiGatewaySettings(
+    nats_host="127.0.0.1",
+    nats_password=Secret.of("a long password"),
     mode=Mode.LOCAL,
     link_manager_host="127.0.0.1",
     user_manager_host="127.0.0.1",
@@ -140,10 +144,16 @@ class GatewayHouse:
     alice: Person
     bob: Person
 
-    def with_peers(self, settings: ApiGatewaySettings = SETTINGS, **others: Any) -> "GatewayHouse":
+    def with_peers(
+        self,
+        settings: ApiGatewaySettings = SETTINGS,
+        *,
+        providers: Sequence[IdentityProvider] = (),
+        **others: Any,
+    ) -> "GatewayHouse":
         """The same world behind a gateway of its own, in which some peers are others."""
         peers = replace(self.peers, **others)
-        gateway = make_gateway(peers, self.clock, self.gateway.conformance.document, settings)
+        gateway = make_gateway(peers, self.clock, self.gateway.conformance.document, settings, providers)
         return replace(
             self,
             gateway=gateway,
@@ -154,10 +164,26 @@ class GatewayHouse:
 
 
 def make_gateway(
-    peers: Peers, clock: FakeClock, document: dict[str, Any], settings: ApiGatewaySettings = SETTINGS
+    peers: Peers,
+    clock: FakeClock,
+    document: dict[str, Any],
+    settings: ApiGatewaySettings = SETTINGS,
+    providers: Sequence[IdentityProvider] = (),
 ) -> Gateway:
-    store = MemoryLimitStore(time.monotonic)
-    return Gateway(build_gateway(settings, peers, clock, store), Conformance(document))
+    return Gateway(assemble(settings, peers, clock, providers=providers), Conformance(document))
+
+
+def assemble(
+    settings: ApiGatewaySettings,
+    peers: Peers,
+    clock: FakeClock,
+    limit_store: LimitStore | None = None,
+    providers: Sequence[IdentityProvider] = (),
+) -> HttpService:
+    """A gateway that hears of no revocations."""
+    limits = build_limits(settings, limit_store or MemoryLimitStore(time.monotonic))
+    verdicts = build_verdicts(settings, peers.users, limits, clock)
+    return build_gateway(settings, peers, clock, limits, verdicts, providers)
 
 
 @asynccontextmanager
@@ -193,7 +219,7 @@ async def services() -> AsyncIterator[InternalServices]:
 
 @pytest.fixture(scope="session")
 def shared_gateway(services: InternalServices) -> Gateway:
-    document = describe_api(api_operations(Handlers(services.peers)))
+    document = describe_api(api_operations(Handlers(services.peers)), "delinkcious")
     # Every world's clock begins here, and moves on with each look.
     return make_gateway(services.peers, FakeClock(), document)
 

@@ -8,9 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from pkg.events.announcements import TOKEN_REVOCATIONS, write_revocation
+from pkg.events.memory_bus import MemoryBus
+from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import DeadlineExceeded, DelinkciousError, Unauthenticated, Unavailable
-from pkg.object_model.types import Actor, Identity, TokenInfo, TokenKind
+from pkg.object_model.types import Actor, Identity, Scope, TokenInfo, TokenKind
 from pkg.runtime.context import current_context
+from svc.api_gateway_service.revocations import hear_revocations
 from svc.api_gateway_service.tokens import REFUSED_LIFETIME, TokenVerdicts
 from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse
 from tests.asgi_client import Headers
@@ -23,6 +27,7 @@ class FakeUsers:
 
     clock: FakeClock
     names: Mapping[str, str] = field(default_factory=lambda: {"token-of-alice": "alice"})
+    ids: Mapping[str, int] = field(default_factory=dict)
     lifetime: timedelta = timedelta(hours=1)
     asked: int = 0
     fault: DelinkciousError | None = None
@@ -42,8 +47,11 @@ class FakeUsers:
             raise self.fault
         if token not in self.names:
             raise Unauthenticated("no such token", code="invalid_token")
-        about = TokenInfo(id=1, name="", kind=TokenKind.SESSION, scopes=(), expires_at=self.clock.now() + self.lifetime)
-        return Identity(actor=Actor(1, self.names[token]), token=about)
+        about = TokenInfo(
+            id=1, name="", kind=TokenKind.SESSION, scopes=tuple(Scope), expires_at=self.clock.now() + self.lifetime
+        )
+        name = self.names[token]
+        return Identity(actor=Actor(self.ids.get(name, 1), name), token=about)
 
 
 class Monotonic:
@@ -98,6 +106,69 @@ async def test_a_revoked_token_is_refused_when_the_lifetime_is_over() -> None:
     door.users.names = {}
     door.time.time += 5
     assert await door.code("token-of-alice") == "invalid_token"
+
+
+async def test_who_is_forgotten_is_asked_about_again() -> None:
+    door = make_door()
+    door.users.names = {"a": "alice", "b": "alice", "c": "carol"}
+    door.users.ids = {"alice": 1, "carol": 3}
+    for token in "abc":
+        await door.name(token)
+    assert door.users.asked == 3
+    door.verdicts.forget(1)
+    await door.name("c")
+    assert door.users.asked == 3
+    door.users.names = {"c": "carol"}
+    assert [await door.code(token) for token in "ab"] == ["invalid_token"] * 2
+    door.verdicts.forget(2)
+    door.verdicts.forget_all()
+    await door.name("c")
+    assert door.users.asked == 6
+
+
+async def test_an_answer_that_was_on_its_way_while_somebody_was_forgotten_is_not_remembered() -> None:
+    door = make_door()
+    door.users.open.clear()
+    asking = asyncio.create_task(door.name())
+    while not door.users.asked:  # noqa: ASYNC110  # a turn or two of the loop
+        await asyncio.sleep(0)
+    door.verdicts.forget(1)
+    door.users.open.set()
+    assert await asking == "alice"
+    door.users.names = {}
+    assert await door.code("token-of-alice") == "invalid_token"
+
+
+async def test_nothing_is_kept_of_who_is_not_known() -> None:
+    door = make_door(max_known=2)
+    door.users.names = {name: name for name in "abc"}
+    door.users.ids = {"a": 1, "b": 2, "c": 3}
+    for token in ("a", "b", "c", "a"):
+        await door.name(token)
+    assert (len(door.verdicts._known), sorted(door.verdicts._by_user)) == (2, [1, 3])
+    door.users.names = {}
+    door.time.time += 10
+    for token in "abc":
+        await door.code(token)
+    assert (len(door.verdicts._known), door.verdicts._by_user) == (0, {})
+
+
+async def test_what_is_announced_is_heard_and_what_is_not_understood_is_counted() -> None:
+    door, bus = make_door(), MemoryBus(SystemClock())
+    await hear_revocations(bus, door.verdicts)
+    await door.name()
+    for body in (b"nonsense", b'{"UserId":"2"}'):
+        await bus.announce(TOKEN_REVOCATIONS, body)
+    await door.name()
+    assert door.users.asked == 1
+    await bus.announce(TOKEN_REVOCATIONS, write_revocation(1))
+    await door.name()
+    assert door.users.asked == 2
+    # Whatever may have been told while the bus was away.
+    bus.away = True
+    bus.away = False
+    await door.name()
+    assert door.users.asked == 3
 
 
 async def test_no_verdict_outlives_its_token() -> None:

@@ -58,9 +58,9 @@ async def test_every_answer_has_them(house: GatewayHouse, method: str, path: str
 
 
 @pytest.mark.parametrize(
-    ("public_url", "told"), [("", False), ("http://a.example", False), ("https://a.example", True)]
+    ("public_url", "told"), [(None, False), ("http://a.example", False), ("https://a.example", True)]
 )
-async def test_browsers_keep_to_tls_where_there_is_tls(house: GatewayHouse, public_url: str, told: bool) -> None:
+async def test_browsers_keep_to_tls_where_there_is_tls(house: GatewayHouse, public_url: str | None, told: bool) -> None:
     for path in ("/", "/v1/links", "/nothing", "/livez"):
         answer = await ask(house, "GET", path, {}, settings(public_url=public_url))
         strict = answer.headers.get("strict-transport-security")

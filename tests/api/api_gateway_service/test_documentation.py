@@ -18,7 +18,7 @@ from tests.api.api_gateway_service.conftest import GatewayHouse
 from tests.asgi_client import AsgiClient, AsgiResponse
 
 ROOT = Path(__file__).parents[3]
-OPERATIONS = 22
+OPERATIONS = 32
 
 
 async def fetch(house: GatewayHouse, path: str) -> AsgiResponse:
@@ -165,8 +165,6 @@ NOT_PUBLIC = {
     "caller_not_allowed",
     "caller_unknown",
     "identity_taken",
-    "invalid_display_name",
-    "invalid_email",
     "invalid_idempotency_key",
     "invalid_name",
     "invalid_ticket",
@@ -178,16 +176,15 @@ NOT_PUBLIC = {
     # of a readiness check
     "schema_behind",
     "user_statement_invalid",
-    # of accounts and tokens, which have no public operation yet
+    # of pages
     "account_deleting",
-    "invalid_expiry",
     "invalid_profile",
-    "invalid_scopes",
-    "invalid_token_name",
+    "login_state_mismatch",
+    "no_such_provider",
+    # of POST /logout
+    "not_a_session",
+    # of registration
     "name_reserved",
-    "nothing_to_change",
-    "token_limit_reached",
-    "token_name_taken",
 }
 
 

@@ -15,6 +15,7 @@ from pkg.object_model.types import GetLinksRequest
 from svc.api_gateway_service.handlers import Handlers
 from svc.api_gateway_service.routes import api_operations
 from tests.api.api_gateway_service.conftest import GatewayHouse, Person
+from tests.api.api_gateway_service.test_personal_data import unpack
 
 #: Word -> the visibility of the link that has it, in the end. "turned", "narrowed" and "gone" were public once, and in
 #: everybody's news.
@@ -70,7 +71,11 @@ QUESTIONS: Final[dict[str, Callable[[], Iterator[Question]]]] = {
         [("/v1/follow-requests", {"direction": direction}) for direction in ("incoming", "outgoing")]
     ),
     "get_blocked": lambda: iter([("/v1/blocks", {})]),
+    "get_sessions": lambda: iter([("/v1/me/sessions", {})]),
+    "get_tokens": lambda: iter([("/v1/me/tokens", {})]),
+    "get_events": lambda: iter([("/v1/me/audit", {"limit": "200"})]),
     "export_links": lambda: iter([("/v1/export", {})]),
+    "export_my_data": lambda: iter([("/v1/me/export", {})]),
 }
 
 
@@ -146,6 +151,8 @@ async def ask_everything(house: GatewayHouse, token: str | None) -> list[bytes]:
             response = await house.gateway.call("GET", path, token=token, query=query)
             assert response.status in ({401} if token is None else {200, 404}), (path, query)
             answers.append(response.body + repr(response.headers).encode())
+            if response.headers["content-type"] == "application/zip":
+                answers += unpack(response.body).values()
     return answers
 
 

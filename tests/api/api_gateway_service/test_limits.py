@@ -12,10 +12,9 @@ from pkg.object_model.errors import Unavailable
 from pkg.object_model.types import Identity
 from pkg.rate_limits.store import Bucket, LimitStore, Taken
 from pkg.runtime.logs import logs_written_to
-from svc.api_gateway_service.app import build_gateway
 from svc.api_gateway_service.client_address import parse_networks
 from svc.api_gateway_service.limits import owner_of
-from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse
+from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse, assemble
 from tests.asgi_client import AsgiClient, AsgiResponse
 
 STATE = re.compile(r'"([a-z-]+)";r=([0-9]+);t=([0-9]+)')
@@ -181,7 +180,7 @@ async def test_while_the_store_is_away_everybody_is_served(house: GatewayHouse) 
             raise Unavailable("away", code="limit_store_unavailable")
 
     settings = SETTINGS.model_copy(update={"user_reads": 1, "limit_factor": 1.0})
-    app = build_gateway(settings, house.peers, house.clock, Away())
+    app = assemble(settings, house.peers, house.clock, Away())
     async with AsgiClient(app, headers={"Access-Token": house.alice.token}) as client:
         answers = [await client.request("GET", "/v1/links") for _ in range(10)]
         metrics = (await client.request("GET", "/metrics")).body.decode()

@@ -7,6 +7,7 @@ import pytest
 from pkg.object_model.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 from pkg.object_model.types import (
     AddLinkRequest,
+    CreateTokenRequest,
     DirectoryEntry,
     FollowCounts,
     FollowRequest,
@@ -19,7 +20,9 @@ from pkg.object_model.types import (
     LinkCount,
     LinkStatus,
     NewsEventType,
+    ProviderProfile,
     Relationship,
+    Scope,
     TagCount,
     TokenKind,
     UpdateLinkRequest,
@@ -125,6 +128,32 @@ async def test_users(services: Services) -> None:
     user = await services.users.get_user(None, "ALICE")
     assert user.ref == services.alice
     assert user.created_at.tzinfo is not None
+
+
+async def test_a_token_does_what_it_may_until_it_is_revoked(services: Services) -> None:
+    request = CreateTokenRequest(name="laptop", scopes=(Scope.LINKS_READ,), expires_in_days=1)
+    made = await services.users.create_token(services.alice, request)
+    identity = await services.users.authenticate(made.token)
+    assert (identity.actor, identity.token.id, identity.token.scopes) == (
+        services.alice,
+        made.record.id,
+        (Scope.LINKS_READ,),
+    )
+    assert await services.users.list_tokens(services.alice) == [made.record]
+    assert not await services.users.revoke_token(services.bob, made.record.id)
+    assert await services.users.revoke_token(services.alice, made.record.id)
+    with pytest.raises(Unauthenticated):
+        await services.users.authenticate(made.token)
+
+
+async def test_a_newcomer(services: Services) -> None:
+    profile = ProviderProfile(provider="github", subject="1", login="alice", display_name="", email="")
+    ticket = await services.users.admit(profile)
+    assert ticket.user.name == "alice-2"
+    session = await services.users.login("alice-2", ticket.ticket, "a browser")
+    (record,) = await services.users.list_sessions(ticket.user)
+    assert (record.client, record.expires_at) == ("a browser", session.expires_at)
+    assert (await services.users.authenticate(session.token)).token.id == record.id
 
 
 async def test_looking_up_more_users_than_one_call_takes(services: Services) -> None:

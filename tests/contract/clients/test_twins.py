@@ -2,6 +2,7 @@
 errors the same class, code and words."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from pkg.object_model.errors import DelinkciousError
 from pkg.object_model.interfaces import News
 from pkg.object_model.types import (
+    Actor,
     AddLinkRequest,
+    AuditEventType,
+    CreateTokenRequest,
     FollowRequest,
     GetFollowRequest,
     GetLinksRequest,
@@ -17,8 +21,15 @@ from pkg.object_model.types import (
     GetTagsRequest,
     ImportRequest,
     LinkStatus,
+    NewApiToken,
+    PageRequest,
+    ProviderProfile,
     RegisterRequest,
+    Scope,
+    Session,
+    Ticket,
     UpdateLinkRequest,
+    UpdateUserRequest,
     Visibility,
 )
 from tests.contract.clients.conftest import Services, far, near
@@ -160,6 +171,85 @@ async def knowing_people(these: Services) -> AsyncIterator[Awaitable[Any]]:
     yield users.logout("dave", "x")
 
 
+async def shown(made: Awaitable[Ticket | NewApiToken | Session]) -> Ticket | NewApiToken | Session:
+    """Without what is random."""
+    found = await made
+    return replace(found, ticket="") if isinstance(found, Ticket) else replace(found, token="")
+
+
+async def getting_in(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    users = these.users
+    octocat = ProviderProfile(
+        provider="github", subject="583231", login="Octo Cat é", display_name="Octo Ü", email="o@mail.example"
+    )
+    for profile in (
+        octocat,
+        replace(octocat, login="renamed"),
+        replace(octocat, subject="2"),
+        replace(octocat, subject="3", login="", display_name="", email="x"),
+        replace(octocat, subject=""),
+        replace(octocat, provider="local"),
+        replace(octocat, subject="4", login=LONG, display_name=LONG, email=LONG),
+    ):
+        yield shown(users.admit(profile))
+    ticket = await users.admit(octocat)
+    yield users.login("Octo-Cat", "dli_" + "x" * 43, "a browser")
+    yield shown(users.login("Octo-Cat-e", ticket.ticket, "a browser é " + LONG))
+    yield users.login("Octo-Cat-e", ticket.ticket)
+    yield users.get_user(None, "octo-cat-e")
+    yield users.list_sessions(ticket.user)
+
+
+async def keeping_an_account(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    users, alice, bob = these.users, these.alice, these.bob
+    gone = Actor(5, "gone")
+    for actor in (alice, None, gone):
+        yield users.update_user(actor, UpdateUserRequest(private=True))
+        yield users.update_user(actor, UpdateUserRequest(display_name="Ü", email=""))
+        yield users.update_user(actor, UpdateUserRequest(display_name=""))
+        yield users.update_user(actor, UpdateUserRequest())
+        yield users.update_user(actor, UpdateUserRequest(email="nonsense"))
+        yield users.update_user(actor, UpdateUserRequest(display_name=LONG))
+    for actor in (alice, alice, None, gone):
+        yield shown(users.login("alice", "any", "a browser"))
+        yield shown(users.create_token(actor, CreateTokenRequest(name="é laptop", scopes=(Scope.NEWS, Scope.SOCIAL))))
+    for name, scopes, days in (
+        ("x", (), 1),
+        ("", (Scope.NEWS,), 1),
+        (LONG, (Scope.NEWS,), 1),
+        ("x", (Scope.NEWS,), 0),
+        ("x", (Scope.NEWS,), 367),
+        ("x", tuple(Scope), 366),
+    ):
+        request = CreateTokenRequest(name=name, scopes=scopes, expires_in_days=days)
+        yield shown(users.create_token(alice, request))
+    sessions, tokens = await users.list_sessions(alice), await users.list_tokens(alice)
+    for actor in (alice, bob, None, gone):
+        yield users.list_sessions(actor)
+        yield users.list_tokens(actor)
+        for limit, token in ((20, ""), (2, ""), (0, ""), (201, ""), (2, "?")):
+            yield users.get_audit_events(actor, PageRequest(limit=limit, start_token=token))
+    for event_type in AuditEventType:
+        yield users.record_audit_event(alice, event_type, "é " + event_type, "a browser")
+    yield users.record_audit_event(alice, AuditEventType.USER_BLOCKED, LONG, LONG)
+    yield users.record_audit_event(None, AuditEventType.USER_BLOCKED, "")
+    yield users.record_audit_event(gone, AuditEventType.USER_BLOCKED, "")
+    page = await users.get_audit_events(alice, PageRequest(limit=3))
+    yield users.get_audit_events(alice, PageRequest(limit=3, start_token=page.next_page_token))
+    yield users.get_audit_events(bob, PageRequest(limit=3, start_token=page.next_page_token))
+    for actor in (bob, None, gone, alice, alice):
+        yield users.end_session(actor, sessions[0].id)
+        yield users.end_session(actor, tokens[0].id)
+        yield users.revoke_token(actor, tokens[0].id)
+        yield users.revoke_token(actor, 0)
+        yield users.revoke_token(actor, -1)
+        yield users.end_sessions(actor, sessions[1].id)
+    for actor in (alice, None, gone):
+        yield users.end_sessions(actor)
+    yield users.list_sessions(alice)
+    yield users.get_audit_events(alice, PageRequest(limit=200))
+
+
 async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
     graph, bob = these.graph, these.bob
     yield graph.follow(bob, FollowRequest(followed="alice", follower="bob"))
@@ -296,6 +386,8 @@ async def outcomes(scenario: Scenario, these: Services) -> list[tuple[Any, ...]]
         reading,
         importing,
         knowing_people,
+        getting_in,
+        keeping_an_account,
         following,
         keeping_away,
         hearing_news,

@@ -17,7 +17,7 @@ from pkg.news_manager.redis_store import RedisNewsStore
 from pkg.news_manager.store import FollowOrder
 from pkg.object_model.errors import Unavailable
 from pkg.runtime.mutual_auth import new_secret
-from pkg.runtime.redis import RedisAddress, connect_redis
+from pkg.runtime.redis import RedisAddress, ask, connect_redis
 from pkg.runtime.secret import Secret, passwords_of
 from tests.conftest import TestValkey
 from tests.contract.news_store.entries import ALICE, BOB, CAROL, NOW, end, entry, numbers, publish, save
@@ -60,9 +60,7 @@ async def test_what_ends_leaves_no_entry_behind(redis: Redis, valkey: TestValkey
     await end(store, ALICE, 1, 20)
     assert not [name for name in await keys(valkey) if name.startswith("news:entry:")]
     (feed,) = [name for name in await keys(valkey) if name.startswith("feed:")]
-    async with redis.pipeline() as pipeline:
-        pipeline.llen(feed)
-        assert await pipeline.execute() == [1], "replaced entries leave feeds as well"
+    assert await ask(redis, "LLEN", feed) == 1, "replaced entries leave feeds as well"
 
 
 async def test_a_feed_is_kept_alive_by_what_comes(redis: Redis, valkey: TestValkey) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from pkg.rate_limits.store import Bucket, Limit, LimitStore, Taken
 
 HOUR = 3_600
@@ -85,6 +87,12 @@ async def test_a_bucket_is_never_more_than_full(store: LimitStore) -> None:
         back += taken.tokens
         await asyncio.sleep(taken.wait)
     assert (await take(store, bucket, 1.0)).tokens == 5
+
+
+async def test_a_bucket_too_large_to_be_emptied(store: LimitStore) -> None:
+    bucket = Bucket(Limit("reads", 10**12), "alice")
+    assert [(await take(store, bucket)).tokens for _ in range(3)] == [1, 1, 1]
+    assert (await take(store, bucket, 0.1)).tokens == pytest.approx(10**11, rel=0.01)
 
 
 async def test_many_at_once_get_no_more_than_there_is(store: LimitStore) -> None:

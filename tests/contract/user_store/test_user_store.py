@@ -23,8 +23,9 @@ from pkg.object_model.types import (
     User,
 )
 from pkg.runtime.postgres import PostgresAddress, open_pool
+from pkg.user_manager import sql_store
 from pkg.user_manager.providers import ProviderIdentity
-from pkg.user_manager.sql_store import _FIND_IDENTITY, SqlUserStore
+from pkg.user_manager.sql_store import SqlUserStore
 from pkg.user_manager.store import SESSION_IDLE_LIFETIME, Account, StoredToken, TokenKey, UserState, UserStore
 from tests.contract.user_store.conftest import Leaving
 
@@ -569,14 +570,53 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
             assert away.value.code == "database_unavailable"
 
 
-async def test_a_token_is_found_by_index(emptied_pool: asyncpg.Pool) -> None:
-    store = SqlUserStore(emptied_pool)
-    await add(store, ALICE)
-    await add_session(store, ALICE.user_id, token(1), at_most=3)
+@pytest.mark.parametrize(
+    ("statement", "arguments"),
+    [
+        (sql_store._FIND_IDENTITY, (hash_of(1), NOW)),
+        (sql_store._FIND_OWNER, ("github", "1")),
+        (sql_store._LIST_TOKENS, (1, TokenKind.SESSION, NOW)),
+        (sql_store._LIST_EVENTS, (1, 5, 10)),
+        (sql_store._RECORD_USES, ([1], [1], [NOW])),
+        (sql_store._SWEEP_TICKETS, (NOW, 10)),
+        (sql_store._SWEEP_TOKENS, (NOW, 10)),
+        (sql_store._SWEEP_EVENTS, (NOW, 10)),
+    ],
+)
+async def test_everything_is_found_by_an_index(
+    emptied_pool: asyncpg.Pool, statement: str, arguments: tuple[object, ...]
+) -> None:
     async with emptied_pool.acquire() as connection, connection.transaction():
-        # A table of one row is read whole, unless that is forbidden.
+        # A table of no rows is read whole, unless that is forbidden.
         await connection.execute("SET LOCAL enable_seqscan = off")
-        plan = await connection.fetch(f"EXPLAIN {_FIND_IDENTITY}", hash_of(1), NOW)
+        plan = await connection.fetch(f"EXPLAIN {statement}", *arguments)
     lines = "\n".join(row[0] for row in plan)
-    assert "tokens_hash" in lines
+    assert "Index" in lines
     assert "Seq Scan" not in lines
+
+
+async def test_code_of_the_version_before_goes_on(emptied_pool: asyncpg.Pool) -> None:
+    """What it writes, it writes without what came later."""
+    await emptied_pool.execute(
+        """
+        INSERT INTO users (id, name, name_key, display_name, email, private, created_at, provider, subject)
+        VALUES ($1, 'Alice', 'alice', '', '', false, $2, 'local', '7')
+        """,
+        ALICE.user_id,
+        NOW,
+    )
+    await emptied_pool.execute(
+        """
+        INSERT INTO tokens (user_id, id, token_hash, kind, name, scopes, created_at, expires_at)
+        VALUES ($1, 1, $2, 'session', '', '{}', $3, $4)
+        """,
+        ALICE.user_id,
+        hash_of(1),
+        NOW,
+        LATER,
+    )
+    store = SqlUserStore(emptied_pool)
+    assert await store.find_owner(ProviderIdentity("local", "7")) == (ALICE, UserState.ACTIVE)
+    found = await store.find_identity(hash_of(1), NOW)
+    assert found is not None
+    assert (found.identity.token.scopes, found.last_used_at) == (tuple(Scope), None)

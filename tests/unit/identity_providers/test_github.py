@@ -1,5 +1,6 @@
 """A login at GitHub, and each way in which it fails."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,8 @@ import aiohttp
 import pytest
 
 from pkg.identity_providers.back_channel import BackChannel
-from pkg.identity_providers.github import GITHUB_API_URL, GitHubProvider
-from pkg.identity_providers.provider import begin_attempt
+from pkg.identity_providers.github import GitHubProvider
+from pkg.identity_providers.provider import begin_attempt, realm_of
 from pkg.object_model.errors import DelinkciousError
 from pkg.object_model.types import ProviderProfile
 from tests.fake_github import CLIENT_ID, CLIENT_SECRET, TOO_MUCH, FakeGitHub, fake_github
@@ -29,7 +30,7 @@ def provider_at(
     github: FakeGitHub, session: aiohttp.ClientSession, *, secret: str = CLIENT_SECRET, deadline: float = 10
 ) -> GitHubProvider:
     channel = BackChannel(session, "GitHub", deadline)
-    return GitHubProvider(channel, CLIENT_ID, secret, url=github.url, api_url=github.api_url)
+    return GitHubProvider(channel, CLIENT_ID, lambda: secret, url=github.url, api_url=github.api_url)
 
 
 async def refusal(session: aiohttp.ClientSession, provider: GitHubProvider) -> tuple[str, str]:
@@ -43,7 +44,7 @@ async def refusal(session: aiohttp.ClientSession, provider: GitHubProvider) -> t
 async def test_who_logs_in_is_known_by_number(github: FakeGitHub, session: aiohttp.ClientSession) -> None:
     profile = await log_in(session, provider_at(github, session))
     assert profile == ProviderProfile(
-        provider=f"github:{urlsplit(github.url).netloc}",
+        provider=realm_of("github", github.url),
         subject="583231",
         login="octocat",
         display_name="The Octocat",
@@ -55,10 +56,13 @@ async def test_who_logs_in_is_known_by_number(github: FakeGitHub, session: aioht
 
 
 async def test_the_one_github_has_a_short_name() -> None:
-    provider = GitHubProvider(None, "id", "secret", api_url=GITHUB_API_URL)  # type: ignore[arg-type]  # nothing is asked
+    provider = GitHubProvider(None, "id", lambda: "secret")  # type: ignore[arg-type]  # nothing is asked
     url = await provider.authorization_url(begin_attempt("github", "/"), CALLBACK)
     assert url.startswith("https://github.com/login/oauth/authorize?")
     assert provider._realm == "github"
+    enterprises = {realm_of("github", f"https://github.{name}.example") for name in ("one", "two")}
+    assert len({"github", *enterprises}) == 3
+    assert all(re.fullmatch("[a-z0-9-]{1,32}", realm) for realm in enterprises)
 
 
 async def test_what_the_browser_is_sent_with(github: FakeGitHub, session: aiohttp.ClientSession) -> None:

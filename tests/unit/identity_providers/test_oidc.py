@@ -9,7 +9,7 @@ import pytest
 
 from pkg.identity_providers.back_channel import BackChannel
 from pkg.identity_providers.oidc import METADATA_LIFETIME, OidcProvider
-from pkg.identity_providers.provider import begin_attempt
+from pkg.identity_providers.provider import begin_attempt, realm_of
 from pkg.object_model.errors import DelinkciousError
 from pkg.object_model.types import ProviderProfile
 from tests.fake_oidc import CLIENT_ID, CLIENT_SECRET, FakeOidc, fake_oidc, make_key
@@ -34,7 +34,7 @@ async def idp(clock: FakeClock) -> AsyncIterator[FakeOidc]:
 
 @pytest.fixture
 def provider(idp: FakeOidc, session: aiohttp.ClientSession, clock: FakeClock) -> OidcProvider:
-    return OidcProvider(BackChannel(session, "the provider", 10), clock, idp.url, CLIENT_ID, CLIENT_SECRET)
+    return OidcProvider(BackChannel(session, "the provider", 10), clock, idp.url, CLIENT_ID, lambda: CLIENT_SECRET)
 
 
 async def refusal(session: aiohttp.ClientSession, provider: OidcProvider) -> tuple[str, str]:
@@ -47,7 +47,7 @@ async def test_who_logs_in_is_known_by_issuer_and_subject(
     idp: FakeOidc, provider: OidcProvider, session: aiohttp.ClientSession
 ) -> None:
     assert await log_in(session, provider) == ProviderProfile(
-        provider=idp.url,
+        provider=realm_of("oidc", idp.url),
         subject="248289761001",
         login="ada",
         display_name="Ada Lovelace",
@@ -160,7 +160,7 @@ async def test_a_code_that_is_used_or_a_client_that_is_unknown(
     with pytest.raises(DelinkciousError) as refused:
         await provider.fetch_profile(attempt, code, CALLBACK)
     assert (refused.value.kind, refused.value.code) == ("invalid_argument", "login_expired")
-    provider._client_secret = "wrong"
+    provider._client_secret = lambda: "wrong"
     assert await refusal(session, provider) == ("unavailable", "identity_provider_refuses")
 
 
@@ -187,7 +187,9 @@ async def test_a_description_that_cannot_be_used(
 
 
 async def test_an_issuer_on_tls_has_all_on_tls(session: aiohttp.ClientSession, clock: FakeClock) -> None:
-    provider = OidcProvider(BackChannel(session, "it", 10), clock, "https://issuer.example", CLIENT_ID, CLIENT_SECRET)
+    provider = OidcProvider(
+        BackChannel(session, "it", 10), clock, "https://issuer.example", CLIENT_ID, lambda: CLIENT_SECRET
+    )
     told = {"token_endpoint": "https://issuer.example/token", "jwks_uri": "http://issuer.example/keys"}
     assert provider._endpoint(told, "token_endpoint") == "https://issuer.example/token"
     with pytest.raises(DelinkciousError) as refused:

@@ -4,12 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
+import psycopg2
 import pytest
 
 from pkg.local_stack.secret_store import SecretStore
-from pkg.provisioning.databases import DATABASES, ServiceDatabase, address_of, connect, database_named, provision
+from pkg.provisioning.databases import (
+    DATABASES,
+    ServiceDatabase,
+    address_of,
+    close_to_others,
+    connect,
+    database_named,
+    provision,
+)
 from pkg.runtime.postgres import open_pool
-from tests.conftest import TestPostgres
+from tests.conftest import TestPostgres, running_postgres
 
 DATABASE = ServiceDatabase("provisioned", "none", "NONE")
 
@@ -33,9 +42,56 @@ async def test_a_service_reads_and_writes_rows_and_nothing_else(postgres: TestPo
         "TRUNCATE notes",
         "CREATE SCHEMA mine",
         "COPY notes TO PROGRAM 'true'",
+        "COPY notes FROM '/etc/passwd'",
+        "CREATE TEMPORARY TABLE mine (id bigint)",
+        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql RETURN 1",
+        "CREATE LANGUAGE mine HANDLER mine",
+        "CREATE DATABASE mine",
+        "CREATE ROLE mine",
+        "CREATE POLICY mine ON notes",
+        "CREATE INDEX ON notes (id)",
+        "ALTER TABLE notes DISABLE TRIGGER ALL",
+        "LOCK TABLE notes IN ACCESS EXCLUSIVE MODE; CREATE SEQUENCE mine",
+        f"ALTER ROLE {DATABASE.service} CREATEDB",
+        f"ALTER ROLE {DATABASE.migrator} PASSWORD 'mine'",
+        f"SET ROLE {DATABASE.migrator}",
+        f"DROP OWNED BY {DATABASE.migrator}",
+        "ALTER SYSTEM SET log_statement = 'all'",
+        "SELECT * FROM pg_authid",
+        "SELECT pg_read_file('postgresql.conf')",
+        "SELECT pg_reload_conf()",
+        "SELECT lo_import('/etc/passwd')",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await execute(postgres, DATABASE.service, forbidden)
+
+
+async def test_roles_may_log_in_and_nothing_more(postgres: TestPostgres) -> None:
+    provision(postgres.superuser, DATABASE, postgres.secrets.get)
+    async with await open_pool(postgres.superuser, application_name="test", max_size=1) as pool:
+        for role in (DATABASE.service, DATABASE.migrator):
+            rights = await pool.fetchrow(
+                "SELECT rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,"
+                " (SELECT count(*) FROM pg_auth_members WHERE member = pg_roles.oid)"
+                " FROM pg_roles WHERE rolname = $1",
+                role,
+            )
+            assert rights is not None
+            assert tuple(rights) == (True, False, False, False, False, False, 0)
+
+
+async def test_what_a_server_brings_is_closed_to_services(tmp_path: Path) -> None:
+    with running_postgres(tmp_path) as server:
+        provision(server.superuser, DATABASE, server.secrets.get)
+        close_to_others(server.superuser)
+        close_to_others(server.superuser)
+        for role in (DATABASE.service, DATABASE.migrator):
+            own = server.address(DATABASE, role)
+            connect(own).close()
+            for name in ("postgres", "template1"):
+                with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+                    connect(replace(own, database=name))
+        connect(server.superuser).close()
 
 
 async def test_its_log_quotes_nothing_that_is_kept_in_it(postgres: TestPostgres) -> None:

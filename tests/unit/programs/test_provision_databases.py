@@ -1,13 +1,16 @@
 """``cmd/provision_databases.py`` as a cluster's Job runs it: before anything else, and again with each release."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from pkg.local_stack.secret_store import SecretStore
 from pkg.provisioning.databases import address_of, connect, database_named
+from pkg.runtime.postgres import PostgresAddress
 from tests.conftest import TestPostgres, running_postgres
 from tests.unit.programs.command import run_command
 
@@ -45,6 +48,23 @@ def test_databases_and_roles_are_there_and_again_with_new_passwords(server: Test
     assert may_connect(server, first)
     assert provision(**environment_of(server, second)) == (0, said, "")
     assert may_connect(server, second)
+
+
+def test_a_server_of_our_own_lets_nobody_into_what_it_brought(tmp_path: Path) -> None:
+    with running_postgres(tmp_path) as server:
+        secrets = SecretStore(tmp_path / "secrets")
+        environment = environment_of(server, secrets)
+        assert provision(**environment)[0] == 0
+        connect(service_in(server, secrets, "postgres")).close()
+        assert provision("--own-server", **environment)[0] == 0
+        for name in ("postgres", "template1"):
+            with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+                connect(service_in(server, secrets, name))
+        assert may_connect(server, secrets)
+
+
+def service_in(server: TestPostgres, secrets: SecretStore, name: str) -> PostgresAddress:
+    return replace(address_of(server.superuser, DATABASE, DATABASE.service, secrets.get), database=name)
 
 
 def test_a_server_that_does_not_come_is_told_in_a_line(server: TestPostgres, tmp_path: Path) -> None:

@@ -13,7 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pkg.runtime.http_protocol import HEAD_DEADLINE, REFUSED_BODY_DEADLINE, BoundedHttpProtocol, sweep_for_ever
+from pkg.runtime.http_protocol import (
+    CLOSE_DEADLINE,
+    HEAD_DEADLINE,
+    REFUSED_BODY_DEADLINE,
+    BoundedHttpProtocol,
+    sweep_for_ever,
+)
 from pkg.runtime.http_service import build_http_service
 from pkg.runtime.settings import Mode, ServiceSettings
 from tests.loopback_server import served
@@ -97,12 +103,27 @@ async def protocol() -> Watched:
     return Watched.made[-1]
 
 
-@pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        # Two who read it would not agree on where one request ends and the next begins.
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length : 4\r\n\r\nabcd",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +4\r\n\r\nabcd",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n folded: a\r\n\r\n",
+    ],
+)
 async def test_garbage_is_answered_in_our_form(connection: Connection, garbage: bytes) -> None:
     await connection.send(garbage)
     status, headers, body = await connection.answer()
     assert (status, body["code"], headers["connection"]) == (400, "malformed_request", "close")
     assert body.keys() == {"err", "code", "request_id"}
+    assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
     await connection.end()
 
 
@@ -136,6 +157,13 @@ async def test_an_oversized_head_is_431(connection: Connection) -> None:
     await connection.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-More: " + b"x" * 90_000)
     status, _, body = await connection.answer()
     assert (status, body["code"]) == (431, "headers_too_large")
+    await connection.end()
+
+
+async def test_a_url_without_end_is_414(connection: Connection) -> None:
+    await connection.send(b"GET /" + b"x" * 90_000)
+    status, _, body = await connection.answer()
+    assert (status, body["code"]) == (414, "url_too_long")
     await connection.end()
 
 
@@ -176,6 +204,19 @@ async def test_the_rest_of_a_refused_body_is_read_for_a_while(connection: Connec
     assert not served_by.transport.is_closing()
     served_by.sweep(now + REFUSED_BODY_DEADLINE + 1)
     await connection.end()
+
+
+async def test_who_does_not_read_is_left_after_a_while(connection: Connection) -> None:
+    served_by = await protocol()
+    # More than the buffers of both sides hold.
+    served_by.transport.write(b"x" * 50_000_000)
+    served_by.transport.close()
+    now = served_by.now
+    served_by.sweep(now)
+    served_by.sweep(now + CLOSE_DEADLINE - 1)
+    assert served_by in served_by.connections
+    served_by.sweep(now + CLOSE_DEADLINE + 1)
+    await eventually(lambda: served_by not in served_by.connections)
 
 
 async def test_connections_are_bounded(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The pool, on a real server, and what becomes of a database's faults."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pkg.object_model.errors import DeadlineExceeded, DelinkciousError, Unavailable
 from pkg.provisioning.databases import ServiceDatabase, connect, provision
 from pkg.runtime.mutual_auth import new_secret
-from pkg.runtime.postgres import PostgresAddress, database_errors, open_pool
+from pkg.runtime.postgres import PostgresAddress, database_errors, hold_alone, open_pool
 from pkg.runtime.secret import Secret, passwords_of
 from tests.conftest import TestPostgres
 
@@ -166,3 +167,25 @@ async def test_what_a_statement_means_is_the_stores_affair(pool: asyncpg.Pool) -
 async def test_our_own_mistake_is_not_called_a_database_that_is_away(pool: asyncpg.Pool) -> None:
     with pytest.raises(asyncpg.DataError), database_errors():
         await pool.fetchval("SELECT $1::bigint", 2**63)
+
+
+@pytest.mark.parametrize("how", ["well", "badly"])
+async def test_who_was_alone_leaves_room_for_others(postgres: TestPostgres, pool: asyncpg.Pool, how: str) -> None:
+    """Others are other processes: what one connection holds, the same one would get twice."""
+
+    async def fail() -> None:
+        async with hold_alone(pool, 7) as alone:
+            assert alone
+            async with hold_alone(others, 7) as nobody:
+                assert not nobody
+            if how == "badly":
+                raise LookupError
+
+    async with await open_pool(postgres.superuser, application_name="others") as others:
+        with contextlib.suppress(LookupError):
+            await fail()
+        async with hold_alone(others, 7) as alone:
+            assert alone
+        async with hold_alone(pool, 7) as alone, hold_alone(others, 8) as with_another_key:
+            assert alone
+            assert with_another_key

@@ -1,7 +1,7 @@
 """A user manager on a store in memory; time and ids are the test's."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pkg.object_model.errors import Unauthenticated
 from pkg.object_model.types import (
@@ -13,7 +13,9 @@ from pkg.object_model.types import (
     Session,
     User,
 )
+from pkg.user_manager.deletions import AccountDeletions
 from pkg.user_manager.manager import UserManager
+from pkg.user_manager.memory_deletion_store import MemoryDeletionStore
 from pkg.user_manager.memory_store import MemoryUserStore
 from pkg.user_manager.providers import IdentityProvider
 from pkg.user_manager.store import KnownToken
@@ -41,13 +43,20 @@ class CountingStore(MemoryUserStore):
 
 
 class House:
-    def __init__(self, provider: IdentityProvider | None = None) -> None:
+    def __init__(self, provider: IdentityProvider | None = None, grace: timedelta = timedelta(0)) -> None:
         self.clock = FakeClock()
         self.store = CountingStore()
         #: Of whose sessions and tokens it was told that some have ended.
         self.revoked: list[int] = []
+        ids = SequentialIds()
+        self.deletions = MemoryDeletionStore(self.store)
         self.users = UserManager(
-            self.store, self.clock, SequentialIds(), provider=provider, on_revoked=self._on_revoked
+            self.store,
+            self.clock,
+            ids,
+            provider=provider,
+            deletions=AccountDeletions(self.deletions, self.clock, ids, grace=grace),
+            on_revoked=self._on_revoked,
         )
 
     async def _on_revoked(self, user_id: int) -> None:

@@ -13,25 +13,22 @@ from pkg.object_model.types import (
     AuditEventType,
     CreateTokenRequest,
     PageRequest,
-    RegisterRequest,
     Scope,
     TokenKind,
     UpdateUserRequest,
 )
 from pkg.user_manager.manager import (
-    AUDIT_LIFETIME,
     MAX_API_TOKENS,
     MAX_NOTE_CHARACTERS,
     MAX_SESSIONS,
     MAX_TOKEN_NAME_CHARACTERS,
     SESSION_LIFETIME,
-    SWEEP_BATCH,
     UserManager,
 )
 from pkg.user_manager.store import TokenKey
+from pkg.user_manager.sweep import AUDIT_LIFETIME, SWEEP_BATCH, sweep
 from pkg.user_manager.tokens import hash_token
 from pkg.user_manager.uses import RESOLUTION, TokenUses
-from tests.fakes import SequentialIds
 from tests.unit.user_manager.house import CountingStore, House, github
 
 READ = (Scope.LINKS_READ,)
@@ -438,13 +435,13 @@ async def test_a_sweep_takes_what_is_over_and_nothing_else(house: House) -> None
     long = await house.users.create_token(alice.ref, request("long", days=366))
     await house.log_in(alice)
     await house.ticket("alice")
-    assert await house.users.sweep() == 0
+    assert await sweep(house.store, house.clock) == 0
     house.clock.time = short.record.expires_at - timedelta(microseconds=1)
-    assert await house.users.sweep() == 1, "the ticket"
+    assert await sweep(house.store, house.clock) == 1, "the ticket"
     house.clock.time = short.record.expires_at
-    assert await house.users.sweep() == 1, "the token"
+    assert await sweep(house.store, house.clock) == 1, "the token"
     house.clock.time += SESSION_LIFETIME
-    assert await house.users.sweep() == 1, "the session"
+    assert await sweep(house.store, house.clock) == 1, "the session"
     assert await house.is_known(long.token)
     assert len(await house.events(alice)) == 5
 
@@ -456,17 +453,16 @@ async def test_a_sweep_takes_what_happened_long_ago(house: House) -> None:
     house.clock.advance(1)
     await house.users.record_audit_event(alice.ref, AuditEventType.USER_BLOCKED, "a second later")
     house.clock.time = first + AUDIT_LIFETIME
-    assert await house.users.sweep() == 0
+    assert await sweep(house.store, house.clock) == 0
     house.clock.time += timedelta(microseconds=1)
-    assert await house.users.sweep() == 1
+    assert await sweep(house.store, house.clock) == 1
     assert [event.detail for event in await house.events(alice)] == ["a second later"]
 
 
 async def test_a_sweep_goes_on_until_nothing_is_left(house: House) -> None:
-    users = UserManager(house.store, house.clock, SequentialIds(10_000))
-    alice = await users.register(None, RegisterRequest(name="alice"))
+    alice = await house.register("alice")
     count = SWEEP_BATCH + 10
     for number in range(count):
-        await users.record_audit_event(alice.ref, AuditEventType.USER_BLOCKED, str(number))
+        await house.users.record_audit_event(alice.ref, AuditEventType.USER_BLOCKED, str(number))
     house.clock.time += AUDIT_LIFETIME + timedelta(microseconds=1)
-    assert await users.sweep() == count
+    assert await sweep(house.store, house.clock) == count
