@@ -1,8 +1,8 @@
 """What Kubernetes would make of the rendered manifests, as far as Podman can be told.
 
-Every workload becomes one pod of it, with an address of its own on loopback; the names of Services lead to the addresses of
-the pods that they select. Pods are what the manifests say of images, commands, settings, Secrets, volumes, users, rights
-and limits; the probes are called by whoever waits. Podman 4 knows neither Jobs nor StatefulSets nor probes of gRPC.
+Every workload becomes one pod, with an address of its own on loopback; the names of Services lead to the addresses
+of the pods that they select. Pods are what the manifests say of images, commands, settings, Secrets, volumes, users,
+rights and limits; the probes are called by whoever waits. Podman 4 knows neither Jobs nor StatefulSets nor probes.
 """
 
 import copy
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import grpc
 import yaml
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # it brings no types
 
 from pkg.local_stack.ports import LOOPBACK
 from tests.images.podman import Podman
@@ -32,8 +32,10 @@ _NOT_PODMANS: Final = ("startupProbe", "livenessProbe", "readinessProbe", "lifec
 
 
 class Cluster:
-    def __init__(self, podman: Podman, folder: Path, documents: list[Document], settings: Mapping[str, Document]) -> None:
-        """``settings`` are keys of ConfigMaps that differ from the manifests', by the ConfigMap's name without its hash."""
+    def __init__(
+        self, podman: Podman, folder: Path, documents: list[Document], settings: Mapping[str, Document]
+    ) -> None:
+        """``settings`` are keys of ConfigMaps that differ from the manifests', by the map's name without its hash."""
         self._podman = podman
         self._folder = folder
         self._documents = documents
@@ -46,6 +48,21 @@ class Cluster:
         self._config_maps = list(self._changed_config_maps(settings))
 
     # --- pods ---------------------------------------------------------------------------------------------------------
+
+    def start_all(self) -> None:
+        """In the order in which a cluster gets there: nobody is ready before their stores, schemas and streams."""
+        for kind in ("StatefulSet", "Job", "Deployment"):
+            names = self.of_kind(kind)
+            for name in names:
+                self.start(name)
+            for name in names:
+                if kind == "Job":
+                    self.wait_until_done(name)
+                else:
+                    self.wait_until_ready(name)
+
+    def of_kind(self, kind: str) -> list[str]:
+        return [name for name, workload in self._workloads.items() if workload["kind"] == kind]
 
     def start(self, name: str) -> None:
         pod = self.pod(name)
@@ -72,9 +89,7 @@ class Cluster:
             self._give_address(name, container)
         for claim in workload["spec"].get("volumeClaimTemplates", ()):
             claim_name = claim["metadata"]["name"]
-            spec["volumes"].append(
-                {"name": claim_name, "persistentVolumeClaim": {"claimName": f"{name}-{claim_name}"}}
-            )
+            spec["volumes"].append({"name": claim_name, "persistentVolumeClaim": {"claimName": f"{name}-{claim_name}"}})
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -92,7 +107,7 @@ class Cluster:
     def _names(self) -> Iterator[tuple[str, str]]:
         """Each Service, and the address of the one workload that it selects."""
         yield "localhost", LOOPBACK
-        for service in self._of_kind("Service"):
+        for service in self._documents_of("Service"):
             (selected,) = [
                 name
                 for name, workload in self._workloads.items()
@@ -102,21 +117,25 @@ class Cluster:
 
     # --- what pods refer to -------------------------------------------------------------------------------------------
 
-    def _of_kind(self, kind: str) -> Iterator[Document]:
+    def _documents_of(self, kind: str) -> Iterator[Document]:
         return (document for document in self._documents if document["kind"] == kind)
 
     def _changed_config_maps(self, settings: Mapping[str, Document]) -> Iterator[Document]:
-        for document in self._of_kind("ConfigMap"):
+        for document in self._documents_of("ConfigMap"):
             changes = settings.get(document["metadata"]["name"].rpartition("-")[0], {})
             yield {**document, "data": {**document["data"], **changes}}
 
+    def secrets(self, name: str, volume: str) -> Path:
+        """The folder with what a pod has of a Secret."""
+        return self._folder / "secrets" / name / volume
+
     def _write_secrets(self, pod: Document) -> None:
         """As the kubelet does: each Secret's keys as files, of the pod's group. (Podman 4 does not decode them.)"""
-        secrets = {document["metadata"]["name"]: document["stringData"] for document in self._of_kind("Secret")}
+        secrets = {document["metadata"]["name"]: document["stringData"] for document in self._documents_of("Secret")}
         for volume in pod["spec"].get("volumes", ()):
             if (source := volume.pop("secret", None)) is None:
                 continue
-            place = self._folder / "secrets" / pod["metadata"]["name"] / volume["name"]
+            place = self.secrets(pod["metadata"]["name"], volume["name"])
             place.mkdir(parents=True)
             volume["hostPath"] = {"path": str(place), "type": "Directory"}
             for key, value in secrets[source["secretName"]].items():
@@ -154,7 +173,9 @@ class Cluster:
     def probe(self, name: str, container: Document, kind: str) -> bool:
         probe = container[kind]
         if "exec" in probe:
-            command = [self._own_address(name, container) if word == LOOPBACK else word for word in probe["exec"]["command"]]
+            command = [
+                self._own_address(name, container) if word == LOOPBACK else word for word in probe["exec"]["command"]
+            ]
             return self._podman.run("exec", f"{name}-{container['name']}", *command).returncode == 0
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         if "grpc" in probe:
@@ -178,13 +199,22 @@ class Cluster:
             code = self._podman("wait", container).strip()
             assert code == "0", f"{name} ended with {code}:\n{self.log(name)}"
 
+    def grace(self, name: str) -> float:
+        """Seconds from the signal to the end, at most."""
+        return float(template_of(self._workloads[name])["spec"]["terminationGracePeriodSeconds"])
+
     def stop(self, name: str) -> tuple[int, float]:
         """As the kubelet does: the signal, then the grace. Exit code, and the seconds that it took."""
-        grace = template_of(self._workloads[name])["spec"]["terminationGracePeriodSeconds"]
         (container,) = self.container_names(name)
         began = time.monotonic()
-        self._podman("stop", f"--time={grace}", container)
-        return self._podman.inspect("container", container)["State"]["ExitCode"], time.monotonic() - began
+        self._podman("stop", f"--time={self.grace(name):.0f}", container)
+        seconds = time.monotonic() - began
+        return self._podman.inspect("container", container)["State"]["ExitCode"], seconds
+
+    def start_again(self, name: str) -> None:
+        (container,) = self.container_names(name)
+        self._podman("start", container)
+        self.wait_until_ready(name)
 
 
 def template_of(workload: Document) -> Document:

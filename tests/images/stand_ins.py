@@ -1,7 +1,7 @@
 """Images in place of those of others, which a machine without a registry cannot have.
 
-Same names, entry points, users and folders, around the servers that wheels bring: what the manifests say of them (commands,
-configuration files, environment, volumes, probes) is run as it is.
+Same names, entry points, users and folders, around the servers that wheels bring: what the manifests say of them
+(commands, configuration files, environment, volumes, probes) is run as it is.
 """
 
 import shutil
@@ -31,7 +31,7 @@ ENTRYPOINT ["nats-server"]
 FROM server AS valkey
 ENTRYPOINT []
 """
-#: As the official image's: a database cluster where there is none yet, and whoever comes over the network has a password.
+#: As the official image's: databases where there are none yet, and a password of whoever comes over the network.
 _POSTGRES_ENTRYPOINT: Final = """\
 #!/bin/sh
 set -eu
