@@ -138,7 +138,9 @@ class Cluster:
             place = self.secrets(pod["metadata"]["name"], volume["name"])
             place.mkdir(parents=True)
             volume["hostPath"] = {"path": str(place), "type": "Directory"}
-            for key, value in secrets[source["secretName"]].items():
+            content = secrets.get(source["secretName"])
+            assert content is not None or source["optional"], f"nobody makes the Secret {source['secretName']}"
+            for key, value in (content or {}).items():
                 file = place / key
                 file.write_text(value)
                 os.chown(file, 0, pod["spec"]["securityContext"]["fsGroup"])
