@@ -18,6 +18,7 @@ from pkg.runtime.start_error import StartError  # noqa: E402
 
 EPILOG = """\
   edges     what services show each other, and sign with what they say of users
+  browser   the key that seals what browsers keep while people log in; who is just doing so begins again
   postgres  passwords of the roles that own the databases, of the services' own, and of the superuser
   nats      passwords of its users
   valkey    passwords of its users

@@ -7,7 +7,7 @@ moment earlier, or what an earlier URL of a redirect was, says nothing about tha
 
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 type IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -15,6 +15,9 @@ type IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 type HostPort = tuple[str, int]
 #: As ``socket.getaddrinfo`` gives it: family, type, protocol, canonical name, address.
 type AddressInfo = tuple[Any, ...]
+
+#: Opens one for an address, if that is at one of these ports, or raises OSError.
+type OpenSocket = Callable[[AddressInfo, Collection[int]], socket.socket]
 
 #: Of the web; others only where an operator names them.
 WEB_PORTS: Final = frozenset({80, 443})

@@ -5,13 +5,13 @@ from typing import Final
 
 from pkg.local_stack.secret_store import SecretStore
 
-_BROWSER_KEY: Final = "browser-key"
+BROWSER_KEY: Final = "browser-key"
 #: What our environment may hold, as it is usual; the gateway is told of a file.
 _GIVEN: Final = ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "OIDC_CLIENT_SECRET")
 
 
 def identity_variables(store: SecretStore, environment: Mapping[str, str]) -> dict[str, str]:
-    variables = {"BROWSER_KEY_FILE": str(store.path(_BROWSER_KEY))}
+    variables = {"BROWSER_KEY_FILE": str(store.path(BROWSER_KEY))}
     for name in _GIVEN:
         if value := environment.get(name):
             path = store.keep(name.lower().replace("_", "-"), value)

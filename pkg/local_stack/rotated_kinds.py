@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from pkg.events.nats_bus import open_bus
 from pkg.local_stack.data_folder import DataFolder
+from pkg.local_stack.identity import BROWSER_KEY
 from pkg.local_stack.mutual_auth import write_mutual_auth
 from pkg.local_stack.nats_server import NatsServer
 from pkg.local_stack.ports import LOOPBACK
@@ -32,7 +33,7 @@ from pkg.runtime.redis import RedisAddress, ask, connect_redis
 from pkg.runtime.secret import Secret
 from pkg.runtime.start_error import StartError
 
-KINDS: Final = ("edges", "postgres", "nats", "valkey")
+KINDS: Final = ("edges", "browser", "postgres", "nats", "valkey")
 
 _IN_USE: Final = re.compile(r'^delinkcious_secret_file_modified_timestamp_seconds\{file="(.*)"\} (\S+)$', re.MULTILINE)
 #: Seconds.
@@ -53,7 +54,11 @@ class RunningStack:
 
     def kinds(self) -> dict[str, Kind]:
         """By name; without those of servers that somebody else runs."""
-        found = [Kind("edges", _edge_secrets(), self._tell_edges), Kind("postgres", self._roles(), self._tell_postgres)]
+        found = [
+            Kind("edges", _edge_secrets(), self._tell_edges),
+            Kind("browser", [BROWSER_KEY], _tell_nobody),
+            Kind("postgres", self._roles(), self._tell_postgres),
+        ]
         if self._is_own("nats"):
             found.append(Kind("nats", [f"nats.{user}" for user in nats_users.PERMISSIONS], self._tell_nats))
         if self._is_own("redis"):
@@ -138,6 +143,10 @@ class RunningStack:
             else:
                 return
         raise StartError(f"Valkey does not read its users again: {fault}")
+
+
+async def _tell_nobody() -> None:
+    """The service reads what is stored, and nobody else knows of it."""
 
 
 def _edge_secrets() -> Sequence[str]:

@@ -348,16 +348,67 @@ class IdPage:
 # --- link checks --------------------------------------------------------------------------------------------------
 
 
+class LinkReason(StrEnum):
+    """Why a link has the status that it has: what the last look at its page met with."""
+
+    OK = "ok"
+    #: It is there, at another address now.
+    MOVED = "moved"
+
+    #: The site says that there is no such page.
+    NOT_FOUND = "not_found"
+    #: The site says that there was one.
+    GONE = "gone"
+    #: Nobody has that host name.
+    NO_SUCH_NAME = "no_such_name"
+
+    #: The site shows the same for every address that it does not know, as if all was well.
+    SOFT_NOT_FOUND = "soft_404"
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    TIMED_OUT = "timed_out"
+    #: Name servers did not say.
+    DNS_FAILED = "dns_failed"
+    #: The machine is there, and no web server.
+    CONNECTION_REFUSED = "connection_refused"
+    UNREACHABLE = "unreachable"
+    CONNECTION_LOST = "connection_lost"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    #: The certificate is another site's.
+    CERTIFICATE_OF_ANOTHER_HOST = "certificate_of_another_host"
+    CERTIFICATE_SELF_SIGNED = "certificate_self_signed"
+    #: Nobody whom we trust vouches for it.
+    CERTIFICATE_UNTRUSTED = "certificate_untrusted"
+    TLS_FAILED = "tls_failed"
+    MALFORMED_ANSWER = "malformed_answer"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    #: A redirect to what is no http or https URL.
+    BAD_REDIRECT = "bad_redirect"
+
+    #: The site answers, and not to us: a login, a check for robots.
+    FORBIDDEN = "forbidden"
+    #: Its robots.txt asks us not to look.
+    ROBOTS = "forbidden_by_robots_txt"
+    #: Where our own policy does not let us look: what is not public, or not at a port of the web.
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
+    #: No absolute http or https URL, one with a user name in it, or too long.
+    UNSUPPORTED_URL = "unsupported_url"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What came of a look at a URL."""
 
-    #: PENDING where nothing can be said of it.
+    #: PENDING where it says neither that the page is there nor that it is not.
     status: LinkStatus
-    #: Why, in a stable word: ``ok``, ``gone``, ``timed_out``, ...
+    #: A LinkReason, or one that a later version knows.
     reason: str
-    #: Another look, soon, may end otherwise.
+    #: Trouble of the page, which may be over at another look. False as well where nothing is said of the page at all.
     transient: bool = False
+    #: Where permanent redirects lead; empty if none do.
+    moved_to: str = ""
+    #: Seconds for which the site asks not to be asked; None where it asks for nothing.
+    retry_after: int | None = None
 
 
 # --- news ---------------------------------------------------------------------------------------------------------

@@ -366,12 +366,20 @@ def verdict_to_wire(request: CheckLinkRequest, verdict: Verdict) -> Wire:
         "Status": verdict.status,
         "Reason": verdict.reason,
         "Transient": verdict.transient,
+        "MovedTo": verdict.moved_to,
+        "RetryAfter": verdict.retry_after,
         "err": "",
     }
 
 
 def verdict_from_wire(wire: Mapping[str, Any]) -> Verdict:
-    return Verdict(status=LinkStatus(wire["Status"]), reason=wire["Reason"], transient=wire["Transient"])
+    return Verdict(
+        status=LinkStatus(wire["Status"]),
+        reason=wire["Reason"],
+        transient=wire["Transient"],
+        moved_to=wire.get("MovedTo", ""),
+        retry_after=wire.get("RetryAfter"),
+    )
 
 
 def news_event_to_wire(event: NewsEvent) -> Wire:

@@ -99,7 +99,7 @@ def build_gateway(
         public_url=settings.reached_at,
         local_users=settings.is_local,
     )
-    account = AccountPages(pages, door, peers.users, keys)
+    account = AccountPages(pages, door, peers.users, cookies, keys)
     app = build_app(peers, door, [*login.routes(), *account.routes(), style_route()], cookies.name(SESSION))
     install_error_handlers(app)
     return PublicHttpService(

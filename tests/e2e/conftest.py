@@ -1,10 +1,11 @@
 """One running system for all tests that do no harm to it. Each file has people of its own."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.e2e.stack import Stack, running_stack
+from tests.fake_github import CLIENT_ID, CLIENT_SECRET, FakeGitHub, fake_github
 
 PEOPLE = (
     *("eve", "mallory"),  # test_bad_input
@@ -16,6 +17,19 @@ PEOPLE = (
 
 
 @pytest.fixture(scope="session")
-def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("shared") / "data", users=PEOPLE) as stack:
+async def github() -> AsyncIterator[FakeGitHub]:
+    """Where people of the running system may log in. It answers in the loop of the tests."""
+    async with fake_github() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory, github: FakeGitHub) -> Iterator[Stack]:
+    identity = {
+        "GITHUB_CLIENT_ID": CLIENT_ID,
+        "GITHUB_CLIENT_SECRET": CLIENT_SECRET,
+        "GITHUB_URL": github.url,
+        "GITHUB_API_URL": github.api_url,
+    }
+    with running_stack(tmp_path_factory.mktemp("shared") / "data", users=PEOPLE, environment=identity) as stack:
         yield stack

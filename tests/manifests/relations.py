@@ -149,6 +149,9 @@ def _mount_faults(workload: Workload) -> Iterator[str]:
         mounted |= names
         for name in sorted(names - volumes):
             yield f"{workload.place}: {container['name']} mounts {name}, which is no volume"
+        for mount in container.get("volumeMounts", []):
+            if "subPath" in mount:
+                yield f"{workload.place}: {mount['mountPath']} is a subPath: what changes is never replaced there"
         if len(set(paths)) != len(paths):
             yield f"{workload.place}: {container['name']} mounts two volumes at one place"
     for name in sorted(volumes - mounted):

@@ -60,6 +60,7 @@ MISTAKES = [
         "there is no secret github",
     ),
     (Change(GATEWAY, f"{POD}.containers.0.volumeMounts.1.name", "auth"), "is no volume"),
+    (Change(GATEWAY, f"{POD}.containers.0.volumeMounts.1.subPath", "mutual-auth.yaml"), "is never replaced there"),
     (Change(GATEWAY, f"{POD}.containers.0.volumeMounts.1"), "nobody mounts the volume mutual-auth"),
     (Change(GATEWAY, f"{POD}.containers.0.volumeMounts.0.mountPath", "/etc/delinkcious"), "two volumes at one place"),
     (Change(GATEWAY, f"{POD}.serviceAccountName", "default"), "has no ServiceAccount"),

@@ -11,6 +11,7 @@ from pkg.object_model.errors import InvalidArgument
 from pkg.object_model.interfaces import UserManager
 from pkg.object_model.types import CreateTokenRequest, PageRequest, Scope, UpdateUserRequest
 from svc.api_gateway_service.browser_keys import BrowserKeys
+from svc.api_gateway_service.cookies import SESSION, Cookies
 from svc.api_gateway_service.door import Door, Visitor
 from svc.api_gateway_service.pages.page import HOME, Fields, Handler, Pages, field, page_route, read_fields, see_other
 from svc.api_gateway_service.peers import ask_together
@@ -21,6 +22,7 @@ TOKENS: Final = HOME + "/tokens"
 REVOKE: Final = HOME + "/tokens/revoke"
 END_SESSION: Final = HOME + "/sessions/end"
 END_OTHERS: Final = HOME + "/sessions/end-others"
+DELETE: Final = HOME + "/delete"
 
 #: Days for which a token may be made.
 LIFETIMES: Final = (7, 30, 90, 366)
@@ -45,10 +47,11 @@ type Change = Callable[[Visitor, Fields], Awaitable[Response]]
 
 
 class AccountPages:
-    def __init__(self, pages: Pages, door: Door, users: UserManager, keys: BrowserKeys) -> None:
+    def __init__(self, pages: Pages, door: Door, users: UserManager, cookies: Cookies, keys: BrowserKeys) -> None:
         self._pages = pages
         self._door = door
         self._users = users
+        self._cookies = cookies
         self._keys = keys
 
     def routes(self) -> list[Route]:
@@ -58,6 +61,7 @@ class AccountPages:
             REVOKE: self._revoke_token,
             END_SESSION: self._end_session,
             END_OTHERS: self._end_other_sessions,
+            DELETE: self._delete,
         }
         return [
             page_route(HOME, GET=self._pages.guard(self._show)),
@@ -130,6 +134,13 @@ class AccountPages:
     async def _end_other_sessions(self, visitor: Visitor, fields: Fields) -> Response:
         await self._users.end_sessions(visitor.identity.actor, except_id=visitor.identity.token.id)
         return _done("sessions")
+
+    async def _delete(self, visitor: Visitor, fields: Fields) -> Response:
+        actor = visitor.identity.actor
+        await self._users.delete_account(actor, field(fields, "confirm").strip())
+        response = self._pages.show("deleted", user_name=actor.name)
+        response.headers.append("Set-Cookie", self._cookies.drop(SESSION))
+        return response
 
 
 def _done(what: str) -> Response:

@@ -70,7 +70,6 @@ class Pages:
             "error",
             status=status,
             headers=None if retry_after is None else {"Retry-After": str(retry_after)},
-            title=HTTPStatus(status).phrase,
             message=error.message,
             code=error.code,
             request_id=context.request_id if context else "",

@@ -133,6 +133,15 @@ async def test_sessions_are_ended_one_by_one_or_all_the_others(browser: Browser,
     assert "End the session of" not in text and "this one" in text
 
 
+async def test_an_account_is_deleted_by_who_is_sure(browser: Browser, house: GatewayHouse) -> None:
+    page = await browser.get("/account")
+    assert shown(await browser.submit(page, "/account/delete", confirm="alise")) == (400, "not_confirmed")
+    gone = await browser.submit(page, "/account/delete", confirm="alice")
+    assert (gone.status, browser.cookies) == (200, {})
+    assert "Your account is being deleted" in gone.body.decode()
+    assert (await house.with_peers().gateway.call("GET", "/v1/me", token=house.alice.token)).status == 401
+
+
 async def test_events_are_shown(browser: Browser, house: GatewayHouse) -> None:
     await house.bob.ok("POST", "/v1/following", json={"followed": "alice"})
     await house.alice.ok("POST", "/v1/blocks", json={"blocked": "bob"})
@@ -143,14 +152,21 @@ async def test_events_are_shown(browser: Browser, house: GatewayHouse) -> None:
 
 # --- a cookie and what it needs -------------------------------------------------------------------------------------
 
-FORMS = ("profile", "tokens", "tokens/revoke", "sessions/end", "sessions/end-others")
+FORMS = ("profile", "tokens", "tokens/revoke", "sessions/end", "sessions/end-others", "delete")
 
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_no_form_of_another_site_does_anything(browser: Browser, house: GatewayHouse, form: str) -> None:
     page = await browser.get("/account")
     proof = hidden_fields(page, "/account/profile")
-    fields = {"name": "a", "scope": "news", "expires_in_days": "7", "id": "1", "display_name": "Mallory"}
+    fields = {
+        "name": "a",
+        "scope": "news",
+        "expires_in_days": "7",
+        "id": "1",
+        "display_name": "Mallory",
+        "confirm": "alice",
+    }
     path = f"/account/{form}"
     events = await house.world.users.get_audit_events(house.alice.actor, PageRequest())
     assert shown(await browser.post(path, fields)) == (403, "csrf_token_mismatch")

@@ -14,6 +14,7 @@ import yaml
 from fun.link_checker.handler import MAX_REQUEST_BYTES, handler, prepare
 from fun.link_checker.settings import LinkCheckFunctionSettings
 from pkg.runtime.access import LINK_CHECK_FUNCTION, LINK_CHECKER
+from pkg.runtime.mutual_auth import new_secret, render_edge
 from pkg.runtime.settings import Mode, read_settings
 from pkg.runtime.start_error import StartError
 from tests.api.link_check_function.conftest import FunctionHouse, write_mutual_auth
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[3]
         (200, ("valid", "ok", False)),
         (404, ("invalid", "not_found", False)),
         (503, ("pending", "server_error", True)),
-        (403, ("pending", "refused", False)),
+        (403, ("pending", "forbidden", False)),
     ],
 )
 async def test_whatever_comes_of_a_link_is_a_200(
@@ -45,6 +46,8 @@ async def test_whatever_comes_of_a_link_is_a_200(
         "Status": verdict[0],
         "Reason": verdict[1],
         "Transient": verdict[2],
+        "MovedTo": "",
+        "RetryAfter": None,
         "err": "",
     }
 
@@ -98,6 +101,17 @@ async def test_only_the_dispatcher_may_call(house: FunctionHouse, caller: str | 
     request = {"Username": "alice", "Url": f"{house.site.url}/200"}
     assert await house.service.refused("POST", "/", caller=caller, json=request) == refusal
     assert house.site.asked == []
+
+
+async def test_secrets_change_between_two_requests(house: FunctionHouse, tmp_path: Path) -> None:
+    """Nobody looks in the background where the function is Nuclio's."""
+    request = {"Username": "alice", "Url": f"{house.site.url}/200"}
+    await house.service.ok("POST", "/", caller=LINK_CHECKER, json=request)
+    other = render_edge([new_secret()], [new_secret()])
+    (tmp_path / "mutual-auth.yaml").write_text(json.dumps({"accepts": {LINK_CHECKER: other}}))
+    assert await house.service.refused("POST", "/", caller=LINK_CHECKER, json=request) == (401, "caller_unknown")
+    write_mutual_auth(tmp_path)
+    await house.service.ok("POST", "/", caller=LINK_CHECKER, json=request)
 
 
 async def test_there_is_nothing_else(house: FunctionHouse) -> None:

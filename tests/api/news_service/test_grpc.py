@@ -26,7 +26,7 @@ from pkg.runtime.context import RequestContext, current_context, use_context
 from pkg.runtime.grpc_client import ServiceGrpcClient
 from pkg.runtime.grpc_service import GrpcService
 from pkg.runtime.logs import logs_written_to
-from pkg.runtime.metrics import render_metrics
+from pkg.runtime.metrics import CALLER_REFUSALS, render_metrics
 from pkg.runtime.settings import Mode, ServiceAddress
 from pkg.runtime.start_error import StartError
 from tests.grpc_service import NewsSettings, news_caller, served_news
@@ -171,6 +171,21 @@ async def test_callers(house: FakeHouse) -> None:
         "user_statement_invalid",
     )
     assert house.manager.calls == []
+
+
+async def test_refusals_are_counted_and_logged(house: FakeHouse) -> None:
+    def counted(reason: str) -> float:
+        return float(CALLER_REFUSALS.labels(NEWS_MANAGER, "news.read", reason)._value.get())
+
+    before = counted("caller_unknown"), counted("caller_not_allowed")
+    written = BytesIO()
+    with logs_written_to(written):
+        await refused(house, metadata=())
+        await refused(house, metadata=metadata(caller=LINK_MANAGER))
+    assert (counted("caller_unknown"), counted("caller_not_allowed")) == (before[0] + 1, before[1] + 1)
+    lines = [orjson.loads(line) for line in written.getvalue().splitlines()]
+    told = [(line["operation"], line["caller"]) for line in lines if line["event"] == "caller refused"]
+    assert told == [("news.read", None), ("news.read", LINK_MANAGER)]
 
 
 async def test_a_refusal_of_the_caller_is_our_fault_and_not_the_users(house: FakeHouse) -> None:

@@ -150,3 +150,13 @@ async def test_what_is_wrong_is_told(house: UserHouse, method: str, path: str, s
     options = {} if sent is None else {"json": sent}
     status, _ = await house.service.refused(method, place, actor=house.alice, query=query, **options)
     assert status == 400
+
+
+async def test_the_account_is_deleted(house: UserHouse) -> None:
+    refused = await house.service.refused("DELETE", "/account", actor=house.alice, query={"confirm": "bob"})
+    assert refused == (400, "not_confirmed")
+    assert (await house.service.refused("DELETE", "/account", actor=house.alice))[0] == 400
+    for _ in range(2):
+        done = await house.service.ok("DELETE", "/account", actor=house.alice, query={"confirm": "alice"})
+        assert done == {"err": ""}
+    assert await house.service.refused("GET", "/users/alice") == (404, "user_not_found")

@@ -365,6 +365,9 @@ async def leaving(these: Services) -> AsyncIterator[Awaitable[Any]]:
     yield these.graph.follow(bob, FollowRequest(followed="alice", follower="bob"))
     yield these.tell()
     yield these.news.get_news(bob, GetNewsRequest(username="bob"))
+    for actor, confirm in ((alice, "bob"), (alice, ""), (None, "alice"), (alice, "ALICE"), (alice, "alice")):
+        yield these.users.delete_account(actor, confirm)
+    yield these.users.get_user(bob, "alice")
     for holder in these.holders:
         for user_id in (alice.user_id, alice.user_id, 0):
             yield holder.erase_user(user_id, "")

@@ -4,13 +4,13 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from redis.asyncio import Redis
 
 from pkg.news_manager.store import Entry, FollowOrder, NewsStore
 from pkg.object_model.erasure import START
 from tests.conftest import TestValkey
 from tests.contract.news_store.conftest import MakeStore
 from tests.contract.news_store.entries import ALICE, BOB, CAROL, DAVE, NOW, end, entry, numbers, publish, save
+from tests.valkey_contents import dump
 
 EARLY, LATE = FollowOrder(NOW, 1), FollowOrder(NOW + timedelta(seconds=1), 2)
 
@@ -102,24 +102,6 @@ async def test_no_key_is_left(make_store: MakeStore, request: pytest.FixtureRequ
         assert [key.split(":")[:2] for key in gone] == [["news", "gone"]]
         assert all([await redis.pttl(key) > 0 for key in gone])
     assert any(str(_late.id) in key for key in left)
-
-
-async def dump(redis: Redis) -> dict[str, str]:
-    contents: dict[str, str] = {}
-    for key in [key async for key in redis.scan_iter("*", count=1_000)]:
-        match await redis.type(key):
-            case b"string":
-                content: object = await redis.get(key)
-            case b"list":
-                content = await redis.lrange(key, 0, -1)  # type: ignore[misc]  # its types are of both kinds of client
-            case b"hash":
-                content = await redis.hgetall(key)  # type: ignore[misc]  # likewise
-            case b"zset":
-                content = await redis.zrange(key, 0, -1)
-            case kind:
-                raise AssertionError(f"{key} is a {kind}")
-        contents[key.decode()] = str(content)
-    return contents
 
 
 def test_an_entry_names_its_author() -> None:

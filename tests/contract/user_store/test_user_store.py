@@ -292,6 +292,13 @@ async def test_logins_and_tickets_at_once_do_not_wait_for_each_other(store: User
         *(ticket(store, number, at_most=3) for number in range(11, 31)),
         *(add_session(store, ALICE.user_id, token(number), at_most=3) for number in range(200, 220)),
         *(store.log_out("alice", hash_of(number), event()) for number in range(200, 220)),
+        *(
+            store.record_uses({TokenKey(ALICE.user_id, number): LATER for number in range(220, 100, -1)})
+            for _ in range(5)
+        ),
+        *(store.remove_token(ALICE.user_id, TokenKind.SESSION, number, told) for number in range(200, 220)),
+        *(store.remove_sessions(ALICE.user_id, number, told) for number in range(200, 205)),
+        *(store.remove_expired(LATER, 3) for _ in range(5)),
     )
 
 
@@ -568,6 +575,22 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
             with pytest.raises(Unavailable) as away:
                 await call
             assert away.value.code == "database_unavailable"
+
+
+async def test_to_write_down_a_use_waits_for_nobody(emptied_pool: asyncpg.Pool) -> None:
+    store = SqlUserStore(emptied_pool)
+    await add(store, ALICE)
+    for number in (1, 2):
+        await add_api_token(store, ALICE.user_id, api_token(number))
+    uses = {TokenKey(ALICE.user_id, number): NOW for number in (1, 2)}
+    async with emptied_pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM tokens WHERE id = 1 FOR UPDATE")
+        async with asyncio.timeout(5):
+            await store.record_uses(uses)
+        used = await emptied_pool.fetch("SELECT id FROM tokens WHERE last_used_at IS NOT NULL")
+        assert [number for (number,) in used] == [2]
+    await store.record_uses(uses)
+    assert await emptied_pool.fetchval("SELECT count(last_used_at) FROM tokens") == 2
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pkg.link_checker.address_guard import AddressInfo
-from pkg.link_checker.checker import MAX_REDIRECTS, LinkChecker
+from pkg.link_checker.checker import LinkChecker
+from pkg.link_checker.look import MAX_REDIRECTS
 from pkg.object_model.types import CheckLinkRequest, LinkStatus, Verdict
 from tests.unit.link_checker.sites import http_site, redirecting
 

@@ -182,6 +182,19 @@ async def test_a_request_in_flight_is_finished(start: Start) -> None:
     ]
 
 
+async def test_a_service_looks_at_its_files_while_it_serves(start: Start, tmp_path: Path) -> None:
+    process = start()
+    process.wait_for("listening")
+    edge = {"token": os.urandom(24).hex(), "statement_key": os.urandom(24).hex()}
+    (tmp_path / "mutual-auth.yaml").write_text(json.dumps({"accepts": {"api-gateway": edge}}))
+    await asyncio.to_thread(process.wait_for, "a file has changed and is used")
+    (tmp_path / "mutual-auth.yaml").write_text("accepts: 123")
+    await asyncio.to_thread(process.wait_for, "a file has changed and cannot be used; what it held stays")
+    assert process.get("/quick")[0] == 200
+    process.signal()
+    assert (await asyncio.to_thread(process.end))[0] == 0
+
+
 async def refused(port: int) -> None:
     """Returns when nobody listens there any more."""
     async with asyncio.timeout(DEADLINE):
