@@ -16,6 +16,8 @@ _ENGINE = """\
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+tmp_dir = "{folder}/tmp"
+lock_type = "file"
 
 [containers]
 default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]
@@ -26,7 +28,7 @@ class Podman:
     def __init__(self, folder: Path, driver: str) -> None:
         configuration, storage = folder / "containers.conf", folder / "storage.conf"
         self._folder = folder
-        configuration.write_text(_ENGINE)
+        configuration.write_text(_ENGINE.format(folder=folder))
         storage.write_text(
             f'[storage]\ndriver = "{driver}"\ngraphroot = "{folder / "store"}"\nrunroot = "{folder / "run"}"\n'
         )
@@ -68,9 +70,13 @@ class Podman:
         """Nothing stays: no process, no mount, no file."""
         self("pod", "rm", "--all", "--force", "--time=0", check=False)
         self("rm", "--all", "--force", "--time=0", check=False)
-        self("volume", "rm", "--all", "--force", check=False)
-        self("system", "reset", "--force", check=False)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for place in sorted(filter(self._is_mine, places), reverse=True):
+            subprocess.run(["umount", "--lazy", place], check=False)
+        shutil.rmtree(self._folder)
+
+    def _is_mine(self, place: str) -> bool:
+        return Path(place).is_relative_to(self._folder)
 
 
 def choose_driver(folder: Path) -> str:
