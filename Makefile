@@ -44,7 +44,7 @@ migrate: venv ## bring the databases that the environment names to the newest sc
 test: venv ## run every test, on servers that the tests start themselves (PYTEST_ARGS="-k import")
 	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/images --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
 
-faults: venv ## the long drills: every process killed in turn, nothing lost
+faults: venv ## the long drills: every process killed in turn, every secret changed, nothing lost
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 images: venv ## build every container image, with Docker or Podman (ARGS="--only user --prefix ghcr.io/you --tag 1.0")

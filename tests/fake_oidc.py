@@ -43,6 +43,8 @@ class FakeOidc:
     #: Over its own description.
     metadata: dict[str, Any] = field(default_factory=dict)
     token_error: str = ""
+    #: Who it says it is when the browser comes back, if anybody.
+    answers_as: str = ""
     asked: list[str] = field(default_factory=list)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -59,9 +61,10 @@ class FakeOidc:
     async def authorize(self, request: web.Request) -> web.StreamResponse:
         code = secrets.token_hex(10)
         self._codes[code] = dict(request.query)
-        raise web.HTTPFound(
-            f"{request.query['redirect_uri']}?{urlencode({'code': code, 'state': request.query['state']})}"
-        )
+        answer = {"code": code, "state": request.query["state"]}
+        if self.answers_as:
+            answer["iss"] = self.answers_as
+        raise web.HTTPFound(f"{request.query['redirect_uri']}?{urlencode(answer)}")
 
     async def exchange(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}

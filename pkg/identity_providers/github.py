@@ -30,6 +30,7 @@ _MEDIA_TYPE: Final = "application/vnd.github+json"
 class GitHubProvider(IdentityProvider):
     name = "github"
     title = "GitHub"
+    issuer = ""
 
     def __init__(
         self,

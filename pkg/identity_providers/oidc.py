@@ -63,7 +63,7 @@ class OidcProvider(IdentityProvider):
         self._channel = channel
         self._clock = clock
         self._realm = realm_of(self.name, issuer)
-        self._issuer = issuer
+        self.issuer = issuer
         self._client_id = client_id
         self._client_secret = client_secret
         self._metadata: _Metadata | None = None
@@ -92,10 +92,10 @@ class OidcProvider(IdentityProvider):
         return self._metadata
 
     async def _fetch_metadata(self) -> _Metadata:
-        reply = await self._channel.get(get_well_known_url(self._issuer, external=True))
+        reply = await self._channel.get(get_well_known_url(self.issuer, external=True))
         told = reply.content
         # Another's description, wherever it came from, would send our secrets to that other (OpenID Discovery, 4.3).
-        if reply.status != 200 or not isinstance(told, dict) or told.get("issuer") != self._issuer:
+        if reply.status != 200 or not isinstance(told, dict) or told.get("issuer") != self.issuer:
             raise unreadable_reply(self.title)
         methods = told.get("token_endpoint_auth_methods_supported")
         return _Metadata(
@@ -110,7 +110,7 @@ class OidcProvider(IdentityProvider):
     def _endpoint(self, told: Mapping[str, object], name: str) -> str:
         url = told.get(name)
         # An issuer on TLS has all it has on TLS.
-        if isinstance(url, str) and urlsplit(url).scheme in ("https", urlsplit(self._issuer).scheme):
+        if isinstance(url, str) and urlsplit(url).scheme in ("https", urlsplit(self.issuer).scheme):
             return url
         raise unreadable_reply(self.title)
 
@@ -147,7 +147,7 @@ class OidcProvider(IdentityProvider):
                 token.claims,
                 token.header,
                 options={
-                    "iss": {"essential": True, "value": self._issuer},
+                    "iss": {"essential": True, "value": self.issuer},
                     "aud": {"essential": True, "value": self._client_id},
                     "sub": {"essential": True},
                 },

@@ -88,6 +88,9 @@ class IdentityProvider(Protocol):
     name: str
     #: As people call it.
     title: str
+    #: As the provider itself says with its answers (RFC 9207), so that nobody takes another's for its own; empty if it
+    #: does not.
+    issuer: str
 
     async def authorization_url(self, attempt: LoginAttempt, redirect_uri: str) -> str:
         """Where the browser is sent.

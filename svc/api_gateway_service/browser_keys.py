@@ -30,10 +30,10 @@ class BrowserKeys:
     def open_attempt(self, sealed: str) -> LoginAttempt | None:
         """None for what is not ours, or too old."""
         try:
-            content = self._fernet().decrypt(sealed.encode(), ttl=ATTEMPT_LIFETIME)
-        except (InvalidToken, UnicodeEncodeError):
+            return LoginAttempt(**decode(self._fernet().decrypt(sealed.encode(), ttl=ATTEMPT_LIFETIME)))
+        except (InvalidToken, TypeError):
+            # The latter if another version of us sealed it, whose attempts have other fields.
             return None
-        return LoginAttempt(**decode(content))
 
     def csrf_token(self, session: str) -> str:
         """What forms and programs in a page of ours show beside the cookie of this session."""

@@ -36,6 +36,10 @@ class Sessions:
         self._verdicts = verdicts
 
     async def log_in(self, http: Request) -> Response:
+        if http.scope["query_string"]:
+            raise InvalidArgument(
+                "send Username and AuthToken in the body: what is in a URL is written down on its way"
+            )
         head = read_head(http.scope["headers"])
         given = (await _CREDENTIALS.read(http, head, "POST /login")).arguments
         session = await self._users.login(given["Username"], given["AuthToken"], client_of(http))

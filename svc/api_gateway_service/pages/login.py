@@ -16,6 +16,7 @@ from pkg.identity_providers.provider import (
     LoginAttempt,
     begin_attempt,
     explain_refusal,
+    not_proven,
     provider_too_slow,
 )
 from pkg.object_model.clock import Clock
@@ -91,6 +92,8 @@ class LoginPages:
         attempt = self._attempt(http)
         provider = self._provider(attempt.provider)
         query = http.query_params
+        if provider.issuer and query.get("iss", provider.issuer) != provider.issuer:
+            raise not_proven(provider.title)
         if "error" in query:
             raise explain_refusal(provider.title, query["error"])
         async with within(PROVIDER_DEADLINE, provider.title):

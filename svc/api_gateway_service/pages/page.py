@@ -30,6 +30,8 @@ _HTML: Final = "text/html; charset=utf-8"
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+#: With "no-referrer" browsers say "Origin: null" with a form, and without TLS that is all that they say of its origin.
+_REFERRER_POLICY: Final = "same-origin"
 _MAX_TARGET: Final = 2_048
 
 type Handler = Callable[[Request], Awaitable[Response]]
@@ -59,8 +61,8 @@ class Pages:
         **values: Any,  # noqa: ANN401  # whatever the template shows
     ) -> Response:
         content = self._environment.get_template(f"{template}.html").render(values)
-        policy = {"Content-Security-Policy": _POLICY}
-        return Response(content, status_code=status, media_type=_HTML, headers=policy | dict(headers or {}))
+        policies = {"Content-Security-Policy": _POLICY, "Referrer-Policy": _REFERRER_POLICY}
+        return Response(content, status_code=status, media_type=_HTML, headers=policies | dict(headers or {}))
 
     def show_error(self, error: DelinkciousError) -> Response:
         status = status_of(error).http

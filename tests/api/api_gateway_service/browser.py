@@ -68,6 +68,7 @@ def shown(page: AsgiResponse) -> tuple[int, str]:
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self';")
     assert page.headers["cache-control"] == "no-store"
+    assert page.headers["referrer-policy"] == "same-origin"
     text = page.body.decode()
     assert 'role="alert"' in text
     return page.status, text.split("Code <code>")[1].partition("<")[0]

@@ -5,10 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from pkg.object_model.types import AuditEventType, CreateTokenRequest, PageRequest, Scope
+from pkg.clients.user_client import UserClient
+from pkg.object_model.types import Actor, AuditEventType, CreateTokenRequest, PageRequest, Scope
 from tests.api.api_gateway_service.browser import Browser, hidden_fields, shown
 from tests.api.api_gateway_service.conftest import GatewayHouse, Person
 from tests.asgi_client import AsgiResponse
+from tests.fakes import away
 
 JSON = {"Content-Type": "application/json"}
 
@@ -310,6 +312,50 @@ async def test_events_are_read_page_by_page(house: GatewayHouse) -> None:
         400,
         "invalid_start_token",
     )
+
+
+async def events_of(person: Person) -> list[tuple[str, str]]:
+    """The newest first, but for logins."""
+    events = (await person.ok("GET", "/v1/me/audit"))["events"]
+    return [(event["Type"], event["Detail"]) for event in events if event["Type"] != AuditEventType.LOGIN]
+
+
+async def test_what_people_do_to_each_other_is_in_the_log_of_who_did_it(house: GatewayHouse) -> None:
+    await house.alice.ok("PUT", "/v1/me", json={"private": True})
+    following, follower = {"followed": "alice"}, {"follower": "bob"}
+    for answer in ("DELETE", "POST"):
+        await house.bob.ok("POST", "/v1/following", json=following)
+        await house.alice.ok(answer, "/v1/follow-requests", json=follower)
+    await house.alice.ok("DELETE", "/v1/followers", json=follower)
+    await house.alice.ok("POST", "/v1/blocks", json={"blocked": "bob"})
+    await house.alice.ok("DELETE", "/v1/blocks", json={"blocked": "bob"})
+    assert await events_of(house.alice) == [
+        ("user_unblocked", "bob"),
+        ("user_blocked", "bob"),
+        ("follower_removed", "bob"),
+        ("follow_approved", "bob"),
+        ("follow_rejected", "bob"),
+        ("account_changed", "private"),
+    ]
+    assert await events_of(house.bob) == [("follow_requested", "alice")] * 2
+
+
+async def test_what_is_refused_did_not_happen(house: GatewayHouse) -> None:
+    assert (await house.alice.refused("POST", "/v1/blocks", json={"blocked": "nobody"}))[0] == 404
+    assert await events_of(house.alice) == []
+
+
+async def test_what_was_done_stays_done_when_it_cannot_be_written_down(house: GatewayHouse) -> None:
+    class Forgetful(UserClient):
+        async def record_audit_event(
+            self, actor: Actor | None, event_type: AuditEventType, detail: str, client: str = ""
+        ) -> None:
+            raise away("user-manager")
+
+    assert isinstance(house.peers.users, UserClient)
+    forgetful = house.with_peers(users=Forgetful(house.peers.users._http))
+    await forgetful.alice.ok("POST", "/v1/blocks", json={"blocked": "bob"})
+    assert (await house.alice.ok("GET", "/v1/blocks"))["blocked"] == {"bob": True}
 
 
 # --- scopes ---------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Logins in a browser, through a provider that is a real server, and every way in which they end badly."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
@@ -17,6 +18,7 @@ from pkg.identity_providers.oidc import OidcProvider
 from pkg.identity_providers.provider import IdentityProvider, begin_attempt
 from pkg.object_model.errors import DeadlineExceeded
 from pkg.object_model.types import CreateTokenRequest, Scope, TokenRecord
+from pkg.runtime.json import encode
 from pkg.runtime.secret import Secret
 from pkg.runtime.settings import Mode
 from svc.api_gateway_service.browser_keys import ATTEMPT_LIFETIME, BrowserKeys
@@ -205,6 +207,13 @@ async def test_no_verified_address(street: Street) -> None:
     assert SESSION not in browser.cookies
 
 
+async def test_who_is_leaving_is_not_let_in_again(street: Street) -> None:
+    browser = street.browser()
+    await street.log_in(browser)
+    await browser.submit(await browser.get("/account"), "/account/delete", confirm="octocat")
+    assert shown(await street.log_in(browser)) == (403, "account_deleting")
+
+
 async def test_github_is_down(street: Street) -> None:
     street.github.broken["/login/oauth/access_token"] = 503
     page = await street.log_in(street.browser())
@@ -260,6 +269,20 @@ async def test_the_last_of_two_logins_in_one_browser_counts(street: Street) -> N
     second = await browser.get("/login")
     assert shown(await browser.follow(first, street.abroad)) == (400, "login_state_mismatch")
     assert (await browser.follow(second, street.abroad)).status == 303
+
+
+def test_an_attempt_has_its_time() -> None:
+    keys, now = keys_of(["a"]), int(time.time())
+    attempt = begin_attempt("github", "/account")
+    for age, opened in ((ATTEMPT_LIFETIME - 60, attempt), (ATTEMPT_LIFETIME + 60, None)):
+        sealed = keys._fernet().encrypt_at_time(encode(asdict(attempt)), now - age).decode()
+        assert keys.open_attempt(sealed) == opened
+
+
+def test_an_attempt_that_another_version_sealed() -> None:
+    keys = keys_of(["a"])
+    other = keys._fernet().encrypt(b'{"provider": "github", "colour": "blue"}').decode()
+    assert keys.open_attempt(other) is None
 
 
 @pytest.mark.parametrize("forged", ["", "x", "gAAAAA", "\u00e9"])
@@ -340,6 +363,11 @@ async def test_with_several_providers_people_choose(street: Street) -> None:
         back = await browser.follow(await browser.get("/login?provider=oidc&next=/docs"), street.abroad)
         assert (back.status, back.headers["location"]) == (303, "/docs")
         assert "You are <strong>ada</strong>" in (await browser.get("/account")).body.decode()
+        for issuer, status in ((idp.url, 303), ("https://elsewhere.example", 403)):
+            idp.answers_as = issuer
+            back = await browser.follow(await browser.get("/login?provider=oidc"), street.abroad)
+            assert back.status == status
+        assert shown(back) == (403, "identity_not_proven")
         assert shown(await browser.get("/login?provider=elsewhere")) == (404, "no_such_provider")
 
 
@@ -450,6 +478,12 @@ async def test_a_program_logs_in_and_out_with_json(house: GatewayHouse) -> None:
 async def test_a_program_that_is_not_let_in(house: GatewayHouse, body: object, expected: tuple[int, str]) -> None:
     answer = await post_json(house, "/login", body)
     assert (answer.status, answer.json()["code"]) == expected
+
+
+async def test_no_ticket_is_taken_from_a_url(house: GatewayHouse) -> None:
+    async with AsgiClient(house.gateway.app, headers={"Content-Type": "application/json"}) as client:
+        answer = await client.request("POST", "/login", query={"Username": "alice", "AuthToken": "any"})
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_argument")
 
 
 async def test_an_api_token_is_not_logged_out(house: GatewayHouse) -> None:

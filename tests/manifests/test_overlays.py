@@ -1,0 +1,96 @@
+"""What is made of the same manifests elsewhere: a production that knows what it runs, and the function in Nuclio."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkg.images.pins import read_pins, write_digests
+from tests.manifests.given import make_secrets
+from tests.manifests.objects import ROOT, Object, find, of_kind, render, selects
+from tests.manifests.pod_security import house_faults, restricted_faults
+from tests.manifests.relations import every_fault
+from tests.manifests.schemas import newest_versions, schema_faults
+from tests.manifests.test_flows import allowed, listed, pods
+
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+SECRETS = {name: set(content) for name, content in make_secrets().items()}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of all that is rendered, with images of others whose digests nobody has asked for."""
+    for folder in (ROOT / "k8s", *ROOT.glob("svc/*/k8s"), ROOT / "fun" / "link_checker"):
+        shutil.copytree(folder, tmp_path / folder.relative_to(ROOT), ignore=shutil.ignore_patterns("*.py*"))
+    pins = tmp_path / "k8s" / "components" / "pins" / "kustomization.yaml"
+    for pin in read_pins(pins).values():
+        pins.write_text(pins.read_text().replace(f', digest: "{pin.digest}"', ""))
+    return tmp_path
+
+
+def resolve(house: Path, *names: str) -> None:
+    pins = house / "k8s" / "components" / "pins" / "kustomization.yaml"
+    write_digests(dict.fromkeys(names or read_pins(pins), DIGEST), pins)
+
+
+@pytest.mark.parametrize(
+    "resolved", [(), ("postgres", "nats"), ("valkey/valkey", "nats"), ("postgres", "valkey/valkey")]
+)
+def test_production_refuses_an_image_without_a_digest(house: Path, resolved: tuple[str, ...]) -> None:
+    if resolved:
+        resolve(house, *resolved)
+    with pytest.raises(AssertionError, match=r"index 1 is out of bounds for value (postgres|valkey/valkey|nats):"):
+        render(house / "k8s" / "overlays" / "production")
+
+
+def test_production_is_held_to_all_of_it(house: Path) -> None:
+    resolve(house)
+    objects = render(house / "k8s" / "overlays" / "production")
+    assert schema_faults(objects, newest_versions(1)[0]) == []
+    assert every_fault(objects, SECRETS) == []
+    assert restricted_faults(objects) == house_faults(objects) == []
+    inside = pods(objects)
+    assert allowed(objects, inside) == set(listed(inside))
+    replicas = {thing["metadata"]["name"]: thing["spec"]["replicas"] for thing in of_kind(objects, "Deployment")}
+    assert replicas.pop("operator") == 0, "who can do much is there when somebody needs it"
+    assert min(replicas.values()) >= 2
+
+
+def test_nobody_goes_without_a_budget_of_disruptions(objects: list[Object]) -> None:
+    budgets = {budget["metadata"]["name"] for budget in of_kind(objects, "PodDisruptionBudget")}
+    assert budgets == {thing["metadata"]["name"] for thing in of_kind(objects, "Deployment")} - {"operator"}
+
+
+@pytest.fixture
+def with_nuclio(house: Path) -> list[Object]:
+    overlay = house / "k8s" / "overlays" / "nuclio"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(
+        "namespace: delinkcious\nresources: [../minikube]\ncomponents: [../../components/nuclio]\n"
+    )
+    return render(overlay)
+
+
+def test_the_function_in_nuclio_takes_the_place_of_ours(with_nuclio: list[Object]) -> None:
+    names = {thing["metadata"]["name"] for thing in with_nuclio if thing["kind"] != "NetworkPolicy"}
+    assert not any(name.startswith("link-check-function") for name in names)
+    assert set(every_fault(with_nuclio, SECRETS)) == {
+        # Of the function, whose pods are Nuclio's to make.
+        "NetworkPolicy/link-check-function: {'matchLabels': {'app': 'function', 'svc': 'link-checker'}} takes no pod",
+        "NetworkPolicy/link-checker: {'matchLabels': {'app': 'function', 'svc': 'link-checker'}} takes no pod",
+        "secret link-check-function-mutual-auth: nobody uses it",
+    }
+    function = find(with_nuclio, "NuclioFunction/link-checker")
+    assert function["spec"]["volumes"][0]["volume"]["secret"]["secretName"] == "link-check-function-mutual-auth"
+    assert "build" not in function["spec"]
+    # Nuclio's Service of a function.
+    assert find(with_nuclio, "ConfigMap/link-checker-config")["data"]["LINK_CHECK_FUNCTION_SERVICE_HOST"] == (
+        f"nuclio-{function['metadata']['name']}"
+    )
+
+
+@pytest.mark.parametrize("policy", ["link-check-function", "dns", "default-deny"])
+def test_nuclios_pods_are_held_by_the_same_policies(with_nuclio: list[Object], policy: str) -> None:
+    labels: dict[str, Any] = find(with_nuclio, "NuclioFunction/link-checker")["metadata"]["labels"]
+    assert selects(find(with_nuclio, f"NetworkPolicy/{policy}")["spec"]["podSelector"], labels)
