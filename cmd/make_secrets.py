@@ -66,7 +66,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
         "--update",
         action="store_true",
         help="with --apply: also write those anew that are there and lack something, as a list of users that lacks a"
-        " service; their values stay",
+        " service; their values stay. Not while Valkey's passwords are rotated: its list alone knows the second one",
     )
     parser.add_argument("--context", metavar="NAME", help="with --apply: which cluster, as kubectl calls it")
     arguments = parser.parse_args(words)

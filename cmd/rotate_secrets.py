@@ -52,12 +52,13 @@ async def rotate_all(arguments: argparse.Namespace) -> None:
     folder = DataFolder(arguments.data)
     stack = RunningStack(folder, read_ready_file(arguments.data), arguments.patience)
     kinds = stack.kinds()
-    for name in arguments.kinds:
-        if name not in kinds:
-            raise StartError(f"{name}: somebody else runs that server; its passwords are changed there")
+    wanted = arguments.kinds or list(kinds)
     journal = Journal(folder.rotation_journal)
     with journal.locked():
-        for name in journal.plan(arguments.kinds or list(kinds)):
+        for name in (*journal.left(), *wanted):
+            if name not in kinds:
+                raise StartError(f"{name}: somebody else runs that server; its passwords are changed there")
+        for name in journal.plan(wanted):
             await rotate(kinds[name], stack.store, journal, stack.until_used, say)
             say(f"{name}: {len(kinds[name].secrets)} secrets are new")
 

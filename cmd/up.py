@@ -33,8 +33,8 @@ OIDC_CLIENT_SECRET; without either, by the name of a user. DELINKCIOUS_PUBLIC_UR
 that is not where it listens.
 
 MAX_LINKS_PER_USER, LOG_LEVEL, DELINKCIOUS_TOKEN_CACHE_SECONDS, LINK_CHECKER_ALLOWED, LINK_CHECKER_CONTACT,
-LINK_CHECKER_PORTS and LINK_CHECKER_CONFINED (true: nothing but the demo site is looked at) are passed on.
-NO_COLOR is heeded.
+LINK_CHECKER_PORTS, LINK_CHECKER_CANARIES and LINK_CHECKER_CONFINED (true: nothing but the demo site is looked at)
+are passed on. NO_COLOR is heeded.
 
 Ctrl-C stops everything in good order; a second one kills what is left.
 """

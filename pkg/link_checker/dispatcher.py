@@ -1,8 +1,9 @@
 """Has the links looked at that events tell of, and tells what came of it.
 
 At least once, and a repeat changes nothing: what is told of an event has an id that follows from the event's, by which
-the bus drops a repeat. What cannot be said yet is asked for again by having the event delivered later; after a while it
-is let go. The link then stays pending, and the link service asks anew.
+the bus drops a repeat. Whatever came of a look is told, of trouble as well: what it makes of the link is the link
+service's to say. Where there was no look, the event is delivered later; after a while it is let go, and the link
+service asks anew.
 """
 
 import asyncio
@@ -33,17 +34,10 @@ CONCURRENCY: Final = 32
 MAX_REMEMBERED: Final = 50_000
 
 GIVEN_UP: Final = Counter(
-    "delinkcious_link_checks_given_up_total", "Links of which nothing could be said for as long as we asked.", ("why",)
+    "delinkcious_link_checks_given_up_total", "Links that nobody looked at for as long as we asked.", ("why",)
 )
 
 _log = get_logger(__name__)
-
-
-class NotYetKnown(DelinkciousError):
-    """The link may be there or not; a look later may tell."""
-
-    kind = "unavailable"
-    default_code = "link_not_yet_known"
 
 
 class Dispatcher:
@@ -68,7 +62,6 @@ class Dispatcher:
 
         Raises:
             InvalidArgument: one of them cannot be worked on, ever.
-            NotYetKnown: of one nothing could be said yet.
             DelinkciousError: the checker or the bus is away.
         """
         asked = [(message, event) for message in messages if (event := self._asks_for_check(message)) is not None]
@@ -87,8 +80,10 @@ class Dispatcher:
         event = read_event(message)
         if not isinstance(event, LinkEvent) or event.id in self._done:
             return None
-        # An update leaves the URL as it is, so what was said of it holds; marked, it calls for another look.
-        is_call = event.type is LinkEventType.ADDED or (event.type is LinkEventType.UPDATED and event.bulk)
+        # What somebody else has saved before is known. An update leaves the URL as it is, so what was said of it holds;
+        # marked, it calls for another look.
+        is_new = event.type is LinkEventType.ADDED and event.status is LinkStatus.PENDING
+        is_call = is_new or (event.type is LinkEventType.UPDATED and event.bulk)
         return event if is_call else None
 
     async def _check(self, message: Message, event: LinkEvent) -> tuple[Message | None, DelinkciousError | None]:
@@ -102,14 +97,8 @@ class Dispatcher:
                 return None, fault
             except DelinkciousError as fault:
                 return None, self._unless_too_old(event, fault)
-        if verdict.status is not LinkStatus.PENDING:
-            told = self._checked(event, verdict)
-            return write_message(told, self._source, traceparent=traceparent, request_id=message.request_id), None
-        if verdict.transient:
-            return None, self._unless_too_old(event, NotYetKnown(f"nothing can be said yet: {verdict.reason}"))
-        GIVEN_UP.labels(verdict.reason).inc()
-        self._remember(event.id)
-        return None, None
+        told = self._checked(event, verdict)
+        return write_message(told, self._source, traceparent=traceparent, request_id=message.request_id), None
 
     def _checked(self, event: LinkEvent, verdict: Verdict) -> LinkCheckedEvent:
         return LinkCheckedEvent(
@@ -119,6 +108,10 @@ class Dispatcher:
             url=event.url,
             status=verdict.status,
             checked_at=self._clock.now(),
+            reason=verdict.reason,
+            transient=verdict.transient,
+            moved_to=verdict.moved_to,
+            retry_after=verdict.retry_after,
         )
 
     def _unless_too_old(self, event: LinkEvent, fault: DelinkciousError) -> DelinkciousError | None:

@@ -10,6 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
 
 from pkg.link_manager.bookmark_file import write_bookmark, write_head, write_tail
+from pkg.link_manager.checks import weigh
 from pkg.link_manager.imports import (
     MAX_DESCRIPTION_LENGTH,
     MAX_TITLE_LENGTH,
@@ -20,16 +21,17 @@ from pkg.link_manager.imports import (
 )
 from pkg.link_manager.regex import parse_regex
 from pkg.link_manager.store import (
+    ASK_AGAIN_AFTER,
     AnsweredBeforeError,
     Audience,
     Candidate,
+    DueCheck,
     ImportNews,
     ImportOutcome,
     LinkQuery,
     LinkStore,
     Once,
     Place,
-    WaitingLink,
 )
 from pkg.link_manager.tags import MAX_TAGS, merge_tags, parse_tags, remove_tags, tag_key, too_many_tags
 from pkg.link_manager.urls import parse_url
@@ -78,15 +80,9 @@ MAX_IDEMPOTENCY_KEY_LENGTH: Final = 255
 #: For so long a repeat gets the first answer.
 ANSWER_LIFETIME: Final = timedelta(hours=24)
 
-#: A link without a verdict is asked for again after so long.
-ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
-#: And then after twice as long each time, a day at most: of many pages nothing can ever be said.
-ASK_AGAIN_PAUSES: Final = tuple(
-    min(timedelta(days=1), ASK_AGAIN_AFTER * 2**times) - ASK_AGAIN_AFTER for times in range(1, 9)
-)
-#: Links that are asked for again in one transaction, and the transactions of one sweep.
-ASK_AGAIN_BATCH: Final = 500
-ASK_AGAIN_BATCHES: Final = 20
+#: Checks that are asked for in one transaction, and the transactions of one sweep.
+ASK_BATCH: Final = 500
+ASK_BATCHES: Final = 20
 
 #: Files read at once; each may take a hundred megabytes of memory.
 _IMPORTS_AT_ONCE: Final = 2
@@ -387,45 +383,43 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
     # --- checks -------------------------------------------------------------------------------------------------------
 
     async def on_link_checked(self, event: LinkCheckedEvent) -> None:
-        """Keeps the verdict, if the link is there and nothing newer is known of it.
+        """Weighs the look, for all who saved the URL, unless a later one is known.
 
         Raises:
             InvalidArgument: its URL is none that can be saved.
         """
-        url = parse_url(event.url)
-        if event.status is LinkStatus.PENDING:
-            # Who could not tell takes away nothing that was known.
-            return
+        url_key = parse_url(event.url).key
         # One from the future would stand for ever.
-        checked_at = min(event.checked_at, self._clock.now())
-        await self._store.keep_verdict(event.user_id, url.key, event.status, checked_at)
+        look = replace(event, checked_at=min(event.checked_at, self._clock.now()))
+        await self._store.keep_check(url_key, look.checked_at, lambda known: weigh(known, look, url_key))
 
     async def ask_again(self) -> int:
-        """Asks once more for a check of links that wait for their verdict too long; of how many.
+        """Asks for the checks that are due; of how many URLs. Those of which nothing was heard are among them.
 
-        Each of them is asked for at most once in ASK_AGAIN_AFTER, whoever else sweeps.
+        Each is asked for once, however many saved it and whoever else sweeps.
         """
         asked = 0
         async with self._store.sweep_alone() as alone:
-            for _ in range(ASK_AGAIN_BATCHES if alone else 0):
+            for _ in range(ASK_BATCHES if alone else 0):
                 now = self._clock.now()
-                waiting = await self._store.find_waiting(now - ASK_AGAIN_AFTER, ASK_AGAIN_BATCH)
-                asked += await self._ask_again(waiting, now)
-                if len(waiting) < ASK_AGAIN_BATCH:
+                late = await self._store.schedule_late(now - ASK_AGAIN_AFTER, now, ASK_BATCH)
+                due = await self._store.find_due(now, ASK_BATCH)
+                asked += await self._ask_for(due, now)
+                if max(late, len(due)) < ASK_BATCH:
                     break
         return asked
 
-    async def _ask_again(self, waiting: Sequence[WaitingLink], now: datetime) -> int:
-        if not waiting:
+    async def _ask_for(self, due: Sequence[DueCheck], now: datetime) -> int:
+        if not due:
             return 0
-        names = await self._users.find_names({link.user_id for link in waiting})
+        names = await self._users.find_names({check.user_id for check in due if check.user_id is not None})
 
         def tell(user_id: int, link: Link) -> LinkEvent | None:
             if user_id not in names:
                 return None
-            return self._tell(LinkEventType.ADDED, Actor(user_id, names[user_id]), link, now, bulk=True)
+            return self._tell(LinkEventType.UPDATED, Actor(user_id, names[user_id]), link, now, bulk=True)
 
-        return await self._store.ask_again(waiting, now - ASK_AGAIN_AFTER, now, tell, ASK_AGAIN_PAUSES)
+        return await self._store.ask_for(due, now, tell)
 
     # --- leaving ------------------------------------------------------------------------------------------------------
 

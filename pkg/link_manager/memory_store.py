@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from pkg.link_manager.checks import Check, unknown
 from pkg.link_manager.store import (
     AnsweredBeforeError,
     Audience,
     Candidate,
+    DueCheck,
     FoundLink,
     ImportNews,
     ImportOutcome,
@@ -20,16 +22,16 @@ from pkg.link_manager.store import (
     LinkStore,
     Once,
     Place,
-    WaitingLink,
     idempotency_key_reused,
     link_exists,
     link_limit_reached,
+    pause_after,
 )
 from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import index_words, score
 from pkg.object_model import erasure
 from pkg.object_model.events import Event, LinkEvent
-from pkg.object_model.types import Link, LinkStatus, TagCount
+from pkg.object_model.types import Link, TagCount
 
 
 @dataclass(slots=True)
@@ -39,10 +41,8 @@ class _Shelf:
     links: dict[bytes, Link] = field(default_factory=dict)
     #: Of deleted links as well.
     versions: dict[bytes, int] = field(default_factory=dict)
-    checked: dict[bytes, datetime] = field(default_factory=dict)
-    #: From when on the wait for a check counts, and how often it was asked for again.
-    asked: dict[bytes, datetime] = field(default_factory=dict)
-    times_asked: dict[bytes, int] = field(default_factory=dict)
+    #: When those were added of whose URL nothing is known.
+    unscheduled: dict[bytes, datetime] = field(default_factory=dict)
     #: By key of the tag, as first written.
     tags: dict[str, str] = field(default_factory=dict)
     answers: dict[bytes, tuple[bytes, datetime, str]] = field(default_factory=dict)
@@ -53,25 +53,19 @@ class _Shelf:
         for tag in link.tags:
             self.tags.setdefault(tag_key(tag), tag)
 
-    def add(self, url_key: bytes, link: Link, now: datetime) -> Link:
+    def add(self, url_key: bytes, link: Link, now: datetime, known: Check | None) -> Link:
         added = replace(link, version=self.versions.get(url_key, 0) + 1)
+        if known is None:
+            self.unscheduled[url_key] = now
+        else:
+            added = _show(known, added)
         self.put(url_key, added)
-        self.asked[url_key] = now
         return added
 
     def remove(self, url_key: bytes) -> None:
         self.versions[url_key] = self.links.pop(url_key).version + 1
-        self.asked.pop(url_key)
-        self.times_asked.pop(url_key, None)
-        self.checked.pop(url_key, None)
+        self.unscheduled.pop(url_key, None)
         self.forget_unused_tags()
-
-    def waiting(self, asked_before: datetime) -> list[tuple[bytes, Link]]:
-        return [
-            (url_key, link)
-            for url_key, link in self.links.items()
-            if link.status is LinkStatus.PENDING and self.asked[url_key] < asked_before
-        ]
 
     def forget_unused_tags(self) -> None:
         used = {tag_key(tag) for link in self.links.values() for tag in link.tags}
@@ -86,6 +80,9 @@ class MemoryLinkStore(LinkStore):
         #: What was told, in order.
         self.events: list[Event] = [] if events is None else events
         self._shelves: dict[int, _Shelf] = defaultdict(_Shelf)
+        self._checks: dict[bytes, Check] = {}
+        #: How often a look was asked for since the last answer.
+        self._unanswered: dict[bytes, int] = defaultdict(int)
         self._sweeping = False
 
     async def find_links(self, query: LinkQuery) -> list[FoundLink]:
@@ -129,9 +126,9 @@ class MemoryLinkStore(LinkStore):
             raise link_exists()
         if len(shelf.links) >= max_links:
             raise link_limit_reached(max_links)
-        added = shelf.add(url_key, link, event.timestamp)
+        added = shelf.add(url_key, link, event.timestamp, self._checks.get(url_key))
         _keep_answer(shelf, once, added)
-        self.events.append(replace(event, version=added.version))
+        self.events.append(replace(event, version=added.version, status=added.status))
         return added
 
     async def change_link(
@@ -172,7 +169,7 @@ class MemoryLinkStore(LinkStore):
         _check_not_answered(shelf, once)
         outcomes = []
         for candidate in candidates:
-            outcome = _import(shelf, candidate, max_links, merge, news.now)
+            outcome = _import(shelf, candidate, max_links, merge, news.now, self._checks.get(candidate.url_key))
             if outcome in (ImportOutcome.IMPORTED, ImportOutcome.MERGED):
                 self.events.append(news.of_link(outcome, shelf.links[candidate.url_key]))
             outcomes.append(outcome)
@@ -183,14 +180,16 @@ class MemoryLinkStore(LinkStore):
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
-    async def keep_verdict(self, user_id: int, url_key: bytes, status: LinkStatus, checked_at: datetime) -> bool:
-        shelf = self._shelves[user_id]
-        link = shelf.links.get(url_key)
-        known = shelf.checked.get(url_key)
-        if link is None or (known is not None and known >= checked_at):
+    async def keep_check(self, url_key: bytes, at: datetime, weigh: Callable[[Check], Check | None]) -> bool:
+        check = weigh(self._checks.get(url_key) or unknown(at))
+        shelves = [shelf for shelf in self._shelves.values() if url_key in shelf.links]
+        if check is None or not shelves:
             return False
-        shelf.checked[url_key] = checked_at
-        shelf.links[url_key] = replace(link, status=status)
+        self._checks[url_key] = check
+        self._unanswered.pop(url_key, None)
+        for shelf in shelves:
+            shelf.links[url_key] = _show(check, shelf.links[url_key])
+            shelf.unscheduled.pop(url_key, None)
         return True
 
     @asynccontextmanager
@@ -204,33 +203,43 @@ class MemoryLinkStore(LinkStore):
         finally:
             self._sweeping = False
 
-    async def find_waiting(self, asked_before: datetime, limit: int) -> list[WaitingLink]:
-        waiting = sorted(
-            (shelf.asked[url_key], user_id, link.id)
+    async def schedule_late(self, asked_before: datetime, now: datetime, limit: int) -> int:
+        late = sorted(
+            (added_at, user_id, url_key)
             for user_id, shelf in self._shelves.items()
-            for url_key, link in shelf.waiting(asked_before)
-        )
-        return [WaitingLink(user_id, link_id) for _, user_id, link_id in waiting[:limit]]
+            for url_key, added_at in shelf.unscheduled.items()
+            if added_at < asked_before
+        )[:limit]
+        for _, user_id, url_key in late:
+            shelf = self._shelves[user_id]
+            del shelf.unscheduled[url_key]
+            known = self._checks.setdefault(url_key, unknown(now))
+            shelf.links[url_key] = _show(known, shelf.links[url_key])
+        return len(late)
 
-    async def ask_again(
-        self,
-        waiting: Sequence[WaitingLink],
-        asked_before: datetime,
-        now: datetime,
-        tell: Callable[[int, Link], LinkEvent | None],
-        pauses: Sequence[timedelta] = (timedelta(0),),
+    async def find_due(self, now: datetime, limit: int) -> list[DueCheck]:
+        due = sorted((check.next_at, url_key) for url_key, check in self._checks.items() if check.next_at <= now)
+        return [DueCheck(url_key, self._first_owner(url_key)) for _, url_key in due[:limit]]
+
+    def _first_owner(self, url_key: bytes) -> int | None:
+        return min((user_id for user_id, shelf in self._shelves.items() if url_key in shelf.links), default=None)
+
+    async def ask_for(
+        self, due: Sequence[DueCheck], now: datetime, tell: Callable[[int, Link], LinkEvent | None]
     ) -> int:
         told: list[LinkEvent] = []
-        wanted = set(waiting)
-        for user_id in {link.user_id for link in waiting}:
-            shelf = self._shelves[user_id]
-            for url_key, link in shelf.waiting(asked_before):
-                if (user_id, link.id) in wanted:
-                    times = shelf.times_asked.get(url_key, 0)
-                    shelf.asked[url_key] = now + pauses[min(times, len(pauses) - 1)]
-                    shelf.times_asked[url_key] = times + 1
-                    if event := tell(user_id, link):
-                        told.append(event)
+        for url_key, user_id in due:
+            check = self._checks.get(url_key)
+            if check is None or check.next_at > now:
+                continue
+            if self._first_owner(url_key) is None:
+                del self._checks[url_key]
+                continue
+            self._checks[url_key] = replace(check, next_at=now + pause_after(self._unanswered[url_key]))
+            self._unanswered[url_key] += 1
+            link = self._shelves[user_id].links.get(url_key) if user_id is not None else None
+            if user_id is not None and link is not None and (event := tell(user_id, link)):
+                told.append(event)
         self.events += told
         return len(told)
 
@@ -249,8 +258,23 @@ class MemoryLinkStore(LinkStore):
         return None
 
 
+def _show(known: Check, link: Link) -> Link:
+    return replace(
+        link,
+        status=known.status,
+        status_reason=known.reason,
+        checked_at=known.checked_at or link.checked_at,
+        moved_to=known.moved_to,
+    )
+
+
 def _import(
-    shelf: _Shelf, candidate: Candidate, max_links: int, merge: Callable[[Link, Link], Link], now: datetime
+    shelf: _Shelf,
+    candidate: Candidate,
+    max_links: int,
+    merge: Callable[[Link, Link], Link],
+    now: datetime,
+    known: Check | None,
 ) -> ImportOutcome:
     present = shelf.links.get(candidate.url_key)
     if present is not None:
@@ -261,7 +285,7 @@ def _import(
         return ImportOutcome.MERGED
     if len(shelf.links) >= max_links:
         return ImportOutcome.LIMIT_REACHED
-    shelf.add(candidate.url_key, candidate.link, now)
+    shelf.add(candidate.url_key, candidate.link, now, known)
     return ImportOutcome.IMPORTED
 
 

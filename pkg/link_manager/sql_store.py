@@ -6,11 +6,12 @@ people make all the time, is one statement. What is told of a change is a row of
 the same lock, so that one user's events are in the order of their changes.
 """
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from itertools import batched
 from typing import Any, Final, NamedTuple
@@ -19,20 +20,22 @@ import asyncpg
 
 from pkg.events.messages import partition_of
 from pkg.events.outbox import erase_events, insert_events, outbox_row
+from pkg.link_manager.checks import Change, Check, unknown
 from pkg.link_manager.store import (
     AnsweredBeforeError,
     Audience,
     Candidate,
+    DueCheck,
     FoundLink,
     ImportNews,
     ImportOutcome,
     LinkQuery,
     LinkStore,
     Once,
-    WaitingLink,
     idempotency_key_reused,
     link_exists,
     link_limit_reached,
+    pause_after,
 )
 from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import SCORES, index_words
@@ -78,7 +81,10 @@ _NAMES: Final = (
     "created_at",
     "updated_at",
 )
-_COLUMNS: Final = ", ".join(_NAMES)
+#: What is known of the URL, as it is shown on the link. Who adds a link does not say it.
+_SHOWN: Final = ("status_reason", "checked_at", "moved_to")
+_ADDED: Final = ", ".join(_NAMES)
+_COLUMNS: Final = ", ".join(_NAMES + _SHOWN)
 
 _LOCK: Final = """
 INSERT INTO link_counts (user_id) VALUES ($1)
@@ -91,6 +97,8 @@ RETURNING public + followers + private"""
 _ADD: Final = f"""
 WITH present AS (
     SELECT 1 FROM links WHERE user_id = $1::bigint AND url_key = $12::bytea
+), known AS (
+    SELECT status, reason, checked_at, moved_to FROM link_checks WHERE url_key = $12
 ), counted AS (
     INSERT INTO link_counts AS c (user_id, public, followers, private)
     SELECT $1, ($7::int = 0)::int, ($7 = 1)::int, ($7 = 2)::int WHERE NOT EXISTS (SELECT FROM present)
@@ -106,11 +114,15 @@ WITH present AS (
     ON CONFLICT (user_id, url_key) DO UPDATE SET version = v.version + 1
     RETURNING version
 ), added AS (
-    INSERT INTO links (user_id, {_COLUMNS}, url_key, words, check_asked_at)
-    SELECT $1, $2::bigint, $3::text, $4::text, $5::text, $6::int, $7, $8::text[], version, $9::timestamptz,
-        $10::timestamptz, $12, $11::text::tsvector, $22::timestamptz
-    FROM versioned
-    RETURNING version
+    INSERT INTO links (
+        user_id, {_ADDED}, url_key, words, check_asked_at, status_reason, checked_at, moved_to
+    )
+    SELECT $1, $2::bigint, $3::text, $4::text, $5::text, coalesce(status, $6::int), $7, $8::text[], version,
+        $9::timestamptz, $10::timestamptz, $12, $11::text::tsvector,
+        CASE WHEN status IS NULL THEN $22::timestamptz ELSE 'infinity' END,
+        coalesce(reason, ''), checked_at, coalesce(moved_to, '')
+    FROM versioned LEFT JOIN known ON true
+    RETURNING version, status, status_reason, checked_at, moved_to
 ), tagged AS (
     INSERT INTO link_tags (user_id, tag_key, created_at, link_id, visibility)
     SELECT $1, t.tag_key, $9, $2, $7 FROM added, unnest($13::text[]) AS t(tag_key)
@@ -125,10 +137,14 @@ WITH present AS (
 ), told AS (
     INSERT INTO outbox (partition, id, type, subject, body, traceparent, request_id, created_at)
     SELECT $15::smallint, $16::bigint, $17::text, $18::text,
-        replace($19::text, '"Version":0,', '"Version":' || version || ','), $20::text, $21::text, $22
+        replace(
+            replace($19::text, '"Version":0,', '"Version":' || version || ','),
+            '"Status":"pending"', '"Status":"' || (ARRAY['pending', 'valid', 'invalid'])[status + 1] || '"'
+        ),
+        $20::text, $21::text, $22
     FROM added
 )
-SELECT (SELECT version FROM added) AS version, EXISTS (SELECT FROM present) AS present"""
+SELECT added.*, EXISTS (SELECT FROM present) AS present FROM (SELECT 1) AS one LEFT JOIN added ON true"""
 
 _ADD_MANY: Final = f"""
 WITH given AS (
@@ -142,11 +158,13 @@ WITH given AS (
     ON CONFLICT (user_id, url_key) DO UPDATE SET version = v.version + 1
     RETURNING url_key, version
 )
-INSERT INTO links (user_id, {_COLUMNS}, url_key, words, check_asked_at)
-SELECT $1, id, url, title, description, status, visibility, string_to_array(tags, ','), version, created_at, updated_at,
-    url_key, words::tsvector, $13
-FROM given JOIN versioned USING (url_key)
-RETURNING url_key, version"""
+INSERT INTO links (user_id, {_ADDED}, url_key, words, check_asked_at, status_reason, checked_at, moved_to)
+SELECT $1, id, url, title, description, coalesce(k.status, given.status), visibility, string_to_array(tags, ','),
+    version, created_at, updated_at, url_key, words::tsvector,
+    CASE WHEN k.status IS NULL THEN $13::timestamptz ELSE 'infinity' END,
+    coalesce(k.reason, ''), k.checked_at, coalesce(k.moved_to, '')
+FROM given JOIN versioned USING (url_key) LEFT JOIN link_checks AS k USING (url_key)
+RETURNING url_key, version, status, status_reason, checked_at, moved_to"""
 
 _CHANGE_MANY: Final = """
 UPDATE links AS l SET title = g.title, description = g.description, tags = string_to_array(g.tags, ','),
@@ -187,29 +205,78 @@ _FIND_MANY: Final = f"SELECT url_key, {_COLUMNS} FROM links WHERE user_id = $1 A
 _DELETE: Final = f"DELETE FROM links WHERE user_id = $1 AND url_key = $2 RETURNING {_COLUMNS}"
 _KEEP_VERSION: Final = "UPDATE link_versions SET version = $3 WHERE user_id = $1 AND url_key = $2"
 
-_KEEP_VERDICT: Final = """
-UPDATE links SET status = $3, checked_at = $4
-WHERE user_id = $1 AND url_key = $2 AND (checked_at IS NULL OR checked_at < $4)
-RETURNING true"""
+_CHECK_NAMES: Final = (
+    "status",
+    "reason",
+    "moved_to",
+    "checked_at",
+    "changed_at",
+    "seen_alive",
+    "failures",
+    "failing_since",
+    "absent_since",
+    "next_at",
+    "history",
+)
+_CHECK_COLUMNS: Final = ", ".join(_CHECK_NAMES)
+# On its own, before the row is locked: who adds rows for links that they have locked must not wait for who waits for
+# those links.
+_MAKE_CHECK: Final = f"""
+INSERT INTO link_checks (url_key, {_CHECK_COLUMNS})
+SELECT $1, {", ".join(f"${number}" for number in range(2, 2 + len(_CHECK_NAMES)))}
+WHERE EXISTS (SELECT FROM links WHERE url_key = $1)
+ON CONFLICT DO NOTHING"""
+_LOCK_CHECK: Final = f"SELECT {_CHECK_COLUMNS} FROM link_checks WHERE url_key = $1 FOR UPDATE"
+_KEEP_CHECK: Final = f"""
+UPDATE link_checks SET unanswered = 0, ({_CHECK_COLUMNS})
+    = ({", ".join(f"${number}" for number in range(2, 2 + len(_CHECK_NAMES)))})
+WHERE url_key = $1"""
+_SHOW_CHECK: Final = """
+UPDATE links SET status = $2, status_reason = $3, moved_to = $4, checked_at = $5, check_asked_at = 'infinity'
+WHERE url_key = $1"""
 
 #: Any number, the same in all processes of the link service; the database has no other use of it.
 _SWEEP_LOCK: Final = 5_021_978
-# The one question that is about the links of all users; it has an index of its own.
-_FIND_WAITING: Final = """
-SELECT user_id, id FROM links WHERE status = 0 AND check_asked_at < $1 ORDER BY check_asked_at LIMIT $2"""
-# A row that somebody is changing is left for the next time: who sweeps waits for nobody, so nobody is waited for in a
-# circle.
-_ASK_AGAIN: Final = f"""
+# What follows is about the links of all users; it has indexes of its own. A row that somebody is changing is left for
+# the next time: who sweeps waits for nobody, so nobody is waited for in a circle.
+_FIND_LATE: Final = """
+SELECT user_id, id, url_key, status FROM links
+WHERE check_asked_at < $1 AND check_asked_at < 'infinity' ORDER BY check_asked_at LIMIT $2
+FOR UPDATE SKIP LOCKED"""
+# What has a verdict already, from the time before there were these rows, is looked at some time in a month.
+_SCHEDULE: Final = f"""
+INSERT INTO link_checks (url_key, {_CHECK_COLUMNS})
+SELECT DISTINCT ON (url_key) url_key, status, '', '', NULL::timestamptz, $3::timestamptz, status = 1, 0,
+    NULL::timestamptz, NULL::timestamptz,
+    $3 + CASE status WHEN 0 THEN interval '0' ELSE (get_byte(url_key, 0) / 256.0) * interval '30 days' END,
+    '[]'::jsonb
+FROM unnest($1::bytea[], $2::smallint[]) AS g(url_key, status) ORDER BY url_key
+ON CONFLICT DO NOTHING"""
+_SHOW_SCHEDULED: Final = """
+UPDATE links SET check_asked_at = 'infinity', status = k.status, status_reason = k.reason, moved_to = k.moved_to,
+    checked_at = coalesce(k.checked_at, links.checked_at)
+FROM unnest($1::bigint[], $2::bigint[]) AS g(user_id, id), link_checks AS k
+WHERE links.user_id = g.user_id AND links.id = g.id AND k.url_key = links.url_key"""
+_FIND_DUE: Final = """
+SELECT c.url_key, l.user_id FROM link_checks AS c
+LEFT JOIN LATERAL (SELECT user_id FROM links WHERE url_key = c.url_key ORDER BY user_id LIMIT 1) AS l ON true
+WHERE c.next_at <= $1 ORDER BY c.next_at, c.url_key LIMIT $2"""
+_ASK: Final = """
 WITH free AS (
-    SELECT user_id, id FROM links JOIN unnest($1::bigint[], $2::bigint[]) AS g(user_id, id) USING (user_id, id)
-    WHERE status = 0 AND check_asked_at < $3
-    FOR UPDATE OF links SKIP LOCKED
+    SELECT url_key FROM link_checks WHERE url_key = ANY($1::bytea[]) AND next_at <= $2 FOR UPDATE SKIP LOCKED
 )
-UPDATE links SET checks_asked_again = checks_asked_again + 1,
-    check_asked_at = $4::timestamptz + ($5::interval[])[least(checks_asked_again + 1, cardinality($5))]
-FROM free
-WHERE links.user_id = free.user_id AND links.id = free.id
-RETURNING links.user_id, {", ".join(f"links.{name}" for name in _NAMES)}"""
+UPDATE link_checks SET unanswered = least(unanswered + 1, 1000),
+    next_at = $2::timestamptz + ($3::interval[])[least(unanswered + 1, cardinality($3))]
+FROM free WHERE link_checks.url_key = free.url_key
+RETURNING link_checks.url_key"""
+_FORGET_CHECKS: Final = """
+DELETE FROM link_checks AS c WHERE c.url_key = ANY($1::bytea[])
+    AND NOT EXISTS (SELECT FROM links WHERE url_key = c.url_key)"""
+_FIND_ASKED: Final = f"""
+SELECT user_id, {_COLUMNS} FROM links JOIN unnest($1::bigint[], $2::bytea[]) AS g(user_id, url_key)
+    USING (user_id, url_key)"""
+#: By how often it was asked for in vain before.
+_PAUSES: Final = tuple(map(pause_after, range(11)))
 
 _RECALL: Final = "SELECT fingerprint, answer FROM answers WHERE user_id = $1 AND key = $2 AND created_at >= $3"
 _KEEP_ANSWER: Final = """
@@ -297,22 +364,22 @@ class SqlLinkStore(LinkStore):
         with database_errors():
             try:
                 if once is None:
-                    version = _read_added(await self._pool.fetchrow(_ADD, user_id, *values), max_links)
+                    added = _read_added(link, await self._pool.fetchrow(_ADD, user_id, *values), max_links)
                 else:
-                    version = await self._add_once(user_id, link, values, max_links, once)
+                    added = await self._add_once(user_id, link, values, max_links, once)
             except asyncpg.UniqueViolationError as violation:
                 if violation.constraint_name == "links_url":
                     raise link_exists() from None
                 # Two ids of one millisecond are the same once in two million times.
                 raise Unavailable("try again", code="try_again", retry_after=1) from None
         self._wake(partition_of(user_id))
-        return replace(link, version=version)
+        return added
 
-    async def _add_once(self, user_id: int, link: Link, values: tuple[Any, ...], max_links: int, once: Once) -> int:
+    async def _add_once(self, user_id: int, link: Link, values: tuple[Any, ...], max_links: int, once: Once) -> Link:
         async with self._pool.acquire() as connection, connection.transaction():
-            version = _read_added(await connection.fetchrow(_ADD, user_id, *values), max_links)
-            await _keep_answer(connection, user_id, once, once.encode(replace(link, version=version)))
-        return version
+            added = _read_added(link, await connection.fetchrow(_ADD, user_id, *values), max_links)
+            await _keep_answer(connection, user_id, once, once.encode(added))
+        return added
 
     async def change_link(
         self, user_id: int, url_key: bytes, change: Callable[[Link], Link], tell: Callable[[Link], LinkEvent]
@@ -369,10 +436,17 @@ class SqlLinkStore(LinkStore):
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
-    async def keep_verdict(self, user_id: int, url_key: bytes, status: LinkStatus, checked_at: datetime) -> bool:
+    async def keep_check(self, url_key: bytes, at: datetime, weigh: Callable[[Check], Check | None]) -> bool:
         with database_errors():
-            kept = await self._pool.fetchval(_KEEP_VERDICT, user_id, url_key, _STATUS_NUMBERS[status], checked_at)
-        return kept is not None
+            await self._pool.execute(_MAKE_CHECK, url_key, *_check_values(unknown(at)))
+            async with self._pool.acquire() as connection, connection.transaction():
+                row = await connection.fetchrow(_LOCK_CHECK, url_key)
+                check = row and weigh(_read_check(row))
+                if not check:
+                    return False
+                await connection.execute(_KEEP_CHECK, url_key, *_check_values(check))
+                shown = (_STATUS_NUMBERS[check.status], check.reason, check.moved_to, check.checked_at)
+                return bool(await connection.execute(_SHOW_CHECK, url_key, *shown) != "UPDATE 0")
 
     @asynccontextmanager
     async def sweep_alone(self) -> AsyncIterator[bool]:
@@ -380,25 +454,34 @@ class SqlLinkStore(LinkStore):
             async with hold_alone(self._pool, _SWEEP_LOCK) as alone:
                 yield alone
 
-    async def find_waiting(self, asked_before: datetime, limit: int) -> list[WaitingLink]:
+    async def schedule_late(self, asked_before: datetime, now: datetime, limit: int) -> int:
         with database_errors():
-            rows = await self._pool.fetch(_FIND_WAITING, asked_before, limit)
-        return [WaitingLink(*row) for row in rows]
+            async with self._pool.acquire() as connection, connection.transaction():
+                rows = await connection.fetch(_FIND_LATE, asked_before, limit)
+                if rows:
+                    user_ids, link_ids, url_keys, statuses = _columns([tuple(row) for row in rows])
+                    await connection.execute(_SCHEDULE, url_keys, statuses, now)
+                    await connection.execute(_SHOW_SCHEDULED, user_ids, link_ids)
+        return len(rows)
 
-    async def ask_again(
-        self,
-        waiting: Sequence[WaitingLink],
-        asked_before: datetime,
-        now: datetime,
-        tell: Callable[[int, Link], LinkEvent | None],
-        pauses: Sequence[timedelta] = (timedelta(0),),
+    async def find_due(self, now: datetime, limit: int) -> list[DueCheck]:
+        with database_errors():
+            rows = await self._pool.fetch(_FIND_DUE, now, limit)
+        return [DueCheck(*row) for row in rows]
+
+    async def ask_for(
+        self, due: Sequence[DueCheck], now: datetime, tell: Callable[[int, Link], LinkEvent | None]
     ) -> int:
-        if not waiting:
+        if not due:
             return 0
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                rows = await connection.fetch(_ASK_AGAIN, *_columns(waiting), asked_before, now, list(pauses))
-                told = [event for row in rows if (event := tell(row["user_id"], _read_link(row)))]
+                rows = await connection.fetch(_ASK, [check.url_key for check in due], now, list(_PAUSES))
+                asked = {row["url_key"] for row in rows}
+                await connection.execute(_FORGET_CHECKS, list(asked))
+                owned = [(user_id, key) for key, user_id in due if user_id is not None and key in asked]
+                links = await connection.fetch(_FIND_ASKED, *_columns(owned)) if owned else []
+                told = [event for row in links if (event := tell(row["user_id"], _read_link(row)))]
                 await insert_events(connection, told)
         return len(told)
 
@@ -472,17 +555,17 @@ async def _import_batch(
 async def _add_links(
     connection: _Connection, user_id: int, added: Sequence[Candidate], now: datetime
 ) -> dict[bytes, Link]:
-    """The links by key of their URL, with their versions."""
+    """The links by key of their URL, as they were added."""
     links = [candidate.link for candidate in added]
     rows = [
         (*values[:6], ",".join(values[6]), *values[7:], _search_vector(candidate.link), candidate.url_key)
         for candidate in added
         for values in (_link_values(candidate.link),)
     ]
-    versions = dict(map(tuple, await connection.fetch(_ADD_MANY, user_id, *_columns(rows), now)))
+    added_rows = {row["url_key"]: row for row in await connection.fetch(_ADD_MANY, user_id, *_columns(rows), now)}
     await _tag(connection, user_id, [(link, link.tags) for link in links])
     await _count(connection, user_id, Counter(link.visibility for link in links))
-    return {candidate.url_key: replace(candidate.link, version=versions[candidate.url_key]) for candidate in added}
+    return {candidate.url_key: _as_added(candidate.link, added_rows[candidate.url_key]) for candidate in added}
 
 
 async def _write_changes(connection: _Connection, user_id: int, changes: Sequence[tuple[Link, Link]]) -> None:
@@ -613,7 +696,7 @@ def _find_statement(shape: _Shape) -> str:
     # In a list by tag the tag's rows are walked, newest first; in others the links' own.
     order = ("t.created_at", "t.link_id") if shape.tagged and not shape.words else ("l.created_at", "l.id")
     place = ", ".join(("score", *order) if shape.words else order)
-    source, columns = "links AS l", ", ".join(f"l.{name}" for name in _NAMES)
+    source, columns = "links AS l", ", ".join(f"l.{name}" for name in _NAMES + _SHOWN)
     where = ["l.user_id = $1"]
     if shape.words:
         where.append(f"l.words @@ ${next(numbers)}::text::tsquery")
@@ -687,13 +770,51 @@ def _link_values(link: Link) -> tuple[Any, ...]:
     )
 
 
-def _read_added(row: asyncpg.Record | None, max_links: int) -> int:
-    """The version of the link that was added. Raises Conflict if none was."""
-    assert row is not None  # noqa: S101  # a SELECT without FROM has one row
-    version: int | None = row["version"]
-    if version is None:
+def _read_added(link: Link, row: asyncpg.Record | None, max_links: int) -> Link:
+    """The link as it was added. Raises Conflict if it was not."""
+    assert row is not None  # noqa: S101  # a LEFT JOIN with one row on its left has one
+    if row["version"] is None:
         raise link_exists() if row["present"] else link_limit_reached(max_links)
-    return version
+    return _as_added(link, row)
+
+
+def _as_added(link: Link, row: asyncpg.Record) -> Link:
+    return replace(
+        link,
+        version=row["version"],
+        status=_STATUSES[row["status"]],
+        status_reason=row["status_reason"],
+        checked_at=row["checked_at"],
+        moved_to=row["moved_to"],
+    )
+
+
+def _check_values(check: Check) -> tuple[Any, ...]:
+    """In the order of ``_CHECK_NAMES``."""
+    history = [(change.at.isoformat(), change.status, change.reason) for change in check.history]
+    return (
+        _STATUS_NUMBERS[check.status],
+        check.reason,
+        check.moved_to,
+        check.checked_at,
+        check.changed_at,
+        check.seen_alive,
+        check.failures,
+        check.failing_since,
+        check.absent_since,
+        check.next_at,
+        json.dumps(history),
+    )
+
+
+def _read_check(row: asyncpg.Record) -> Check:
+    values = dict(row.items())
+    values["status"] = _STATUSES[values["status"]]
+    values["history"] = tuple(
+        Change(datetime.fromisoformat(at), LinkStatus(status), reason)
+        for at, status, reason in json.loads(values["history"])
+    )
+    return Check(**values)
 
 
 def _read_link(row: asyncpg.Record) -> Link:
@@ -708,6 +829,9 @@ def _read_link(row: asyncpg.Record) -> Link:
         updated_at=row["updated_at"],
         visibility=_VISIBILITIES[row["visibility"]],
         version=row["version"],
+        status_reason=row["status_reason"],
+        checked_at=row["checked_at"],
+        moved_to=row["moved_to"],
     )
 
 

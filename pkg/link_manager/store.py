@@ -8,13 +8,18 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from pkg.link_manager.checks import Check
 from pkg.link_manager.regex import RegexFilter
 from pkg.object_model import erasure
 from pkg.object_model.errors import Conflict
 from pkg.object_model.events import LinkEvent
 from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
+
+#: A look that was asked for and has no answer is asked for again after so long, at first.
+ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
+MAX_ASK_AGAIN_AFTER: Final = timedelta(days=1)
 
 
 class Audience(StrEnum):
@@ -111,11 +116,11 @@ class ImportNews:
     of_all: Callable[[Sequence[ImportOutcome]], LinkEvent | None]
 
 
-class WaitingLink(NamedTuple):
-    """One that has no verdict yet."""
+class DueCheck(NamedTuple):
+    """A URL that is to be looked at, and one of those who saved it; None if nobody has it any more."""
 
-    user_id: int
-    link_id: int
+    url_key: bytes
+    user_id: int | None
 
 
 class LinkStore(Protocol):
@@ -137,7 +142,7 @@ class LinkStore(Protocol):
     async def add_link(
         self, user_id: int, url_key: bytes, link: Link, max_links: int, event: LinkEvent, once: Once | None = None
     ) -> Link:
-        """``link`` with its version. ``event`` is told with the same; both come without one (0).
+        """``link`` with its version, and with the status that is known of its URL. ``event`` is told with the same.
 
         Raises:
             Conflict: it is there already (``link_exists``); there are ``max_links`` already (``link_limit_reached``).
@@ -172,32 +177,33 @@ class LinkStore(Protocol):
             AnsweredBeforeError: ``once`` was kept before; nothing is added.
         """
 
-    async def keep_verdict(self, user_id: int, url_key: bytes, status: LinkStatus, checked_at: datetime) -> bool:
-        """Whether anything changed: there is such a link, and none of its checks was at that time or later.
+    async def keep_check(self, url_key: bytes, at: datetime, weigh: Callable[[Check], Check | None]) -> bool:
+        """Keeps what ``weigh`` makes of what is known of the URL, and shows it on all links that have it.
 
-        Neither the version nor the time of the last update moves, and nothing is told.
+        Whether there was anything to keep, and anybody who has the URL. Neither versions nor times of updates move,
+        and nothing is told. ``at``: the time of the look.
         """
 
     def sweep_alone(self) -> AbstractAsyncContextManager[bool]:
         """Whether the block may sweep: nobody else does, in any process, until it ends."""
 
-    async def find_waiting(self, asked_before: datetime, limit: int) -> list[WaitingLink]:
-        """Pending links of all users for which a check was last asked before then, those that wait longest first."""
+    async def schedule_late(self, asked_before: datetime, now: datetime, limit: int) -> int:
+        """Sees to it that the URLs of links that were added before then, and have heard nothing since, are looked at.
 
-    async def ask_again(
-        self,
-        waiting: Sequence[WaitingLink],
-        asked_before: datetime,
-        now: datetime,
-        tell: Callable[[int, Link], LinkEvent | None],
-        pauses: Sequence[timedelta] = (timedelta(0),),
+        How many links. What is known of their URLs by now is shown on them.
+        """
+
+    async def find_due(self, now: datetime, limit: int) -> list[DueCheck]:
+        """URLs whose next look is due, the longest due first."""
+
+    async def ask_for(
+        self, due: Sequence[DueCheck], now: datetime, tell: Callable[[int, Link], LinkEvent | None]
     ) -> int:
-        """Notes, for those that wait still, that a check was asked ``now``, and tells it; how many events.
+        """Tells, for those that are due still, that a look is asked for; how many events.
 
-        The wait counts from a pause after that: the first one for what is asked for again for the first time, and so
-        on; the last for all that comes later.
-
-        ``tell`` gets the user's id and the link; where it gives None, the time is noted and nothing told.
+        Without an answer each is due again after ASK_AGAIN_AFTER, and then after twice as long each time, a day at
+        most. ``tell`` gets the user's id and the link; where it gives None, nothing is told. What nobody has any more
+        is forgotten.
         """
 
     async def recall_answer(self, user_id: int, once: Once) -> str | None:
@@ -232,3 +238,7 @@ def idempotency_key_reused() -> Conflict:
     return Conflict(
         "this idempotency key was sent with another request; make a new key for each", code="idempotency_key_reused"
     )
+
+
+def pause_after(times_unanswered: int) -> timedelta:
+    return min(MAX_ASK_AGAIN_AFTER, ASK_AGAIN_AFTER * (1 << min(times_unanswered, 10)))

@@ -58,9 +58,13 @@ class Journal:
         finally:
             os.close(lock)
 
+    def left(self) -> list[str]:
+        """The kinds that a rotation before this one was to come to."""
+        return list(self._read().get("kinds", []))
+
     def plan(self, kinds: Sequence[str]) -> list[str]:
-        """Those that a rotation before this one has left, and ``kinds`` behind them."""
-        left = self._read().get("kinds", [])
+        """What is left, and ``kinds`` behind it."""
+        left = self.left()
         planned = [*left, *(kind for kind in kinds if kind not in left)]
         self._write({**self._read(), "kinds": planned})
         return planned

@@ -257,11 +257,12 @@ end
 return 1
 """)
 
-#: follow, feed; order, cap, lifetime, ids (oldest first)
+#: follow, feed, gone; order, cap, lifetime, ids (oldest first)
 _MERGE: Final = Script(
     _FEED,
     """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
+if redis.call('ZSCORE', KEYS[3], string.match(KEYS[2], '%d+$')) then return end
 insert(KEYS[2], {unpack(ARGV, 4)}, tonumber(ARGV[2]))
 extend(KEYS[2], tonumber(ARGV[3]))
 """,
@@ -411,7 +412,7 @@ class RedisNewsStore(NewsStore):
             return
         await self._run(
             _MERGE,
-            (_follow_key(follower_id, author_id), _feed_key(follower_id)),
+            (_follow_key(follower_id, author_id), _feed_key(follower_id), _gone_key(group_of_user(follower_id))),
             (_write_order(order), self._max_length, self._lifetime, *sorted(entry_ids)),
         )
 

@@ -85,7 +85,10 @@ class LinkEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkCheckedEvent:
-    """What the link checker found: the original's ``Username, Url, Status``, and when it looked."""
+    """What the link checker found: the original's ``Username, Url, Status``, and when it looked.
+
+    PENDING where the look settled nothing; the rest is as in ``Verdict``.
+    """
 
     id: int
     user_id: int
@@ -93,6 +96,10 @@ class LinkCheckedEvent:
     url: str
     status: LinkStatus
     checked_at: datetime
+    reason: str = ""
+    transient: bool = False
+    moved_to: str = ""
+    retry_after: int | None = None
 
     def to_wire(self) -> Wire:
         return {
@@ -102,6 +109,10 @@ class LinkCheckedEvent:
             "Url": self.url,
             "Status": self.status,
             "CheckedAt": self.checked_at,
+            "Reason": self.reason,
+            "Transient": self.transient,
+            "MovedTo": self.moved_to,
+            "RetryAfter": self.retry_after,
         }
 
     @classmethod
@@ -114,6 +125,10 @@ class LinkCheckedEvent:
             url=wire["Url"],
             status=LinkStatus(wire["Status"]),
             checked_at=_read_time(wire["CheckedAt"]),
+            reason=wire.get("Reason", ""),
+            transient=wire.get("Transient", False),
+            moved_to=wire.get("MovedTo", ""),
+            retry_after=wire.get("RetryAfter"),
         )
 
 

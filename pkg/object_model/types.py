@@ -262,6 +262,11 @@ class Link:
     visibility: Visibility
     #: Grows with each change of the (user, url) pair; survives deletion and a later add.
     version: int
+    #: What the last look at the page met with: a LinkReason, or empty before the first.
+    status_reason: str = ""
+    checked_at: datetime | None = None
+    #: Its new address, if the site says that it has one.
+    moved_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

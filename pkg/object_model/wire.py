@@ -64,10 +64,14 @@ def link_to_wire(link: Link) -> Wire:
         "UpdatedAt": link.updated_at,
         "Visibility": link.visibility,
         "Version": link.version,
+        "StatusReason": link.status_reason,
+        "CheckedAt": link.checked_at,
+        "MovedTo": link.moved_to,
     }
 
 
 def link_from_wire(wire: Mapping[str, Any]) -> Link:
+    checked_at = wire.get("CheckedAt")
     return Link(
         id=int(wire["Id"]),
         url=wire["Url"],
@@ -79,6 +83,9 @@ def link_from_wire(wire: Mapping[str, Any]) -> Link:
         updated_at=_time(wire["UpdatedAt"]),
         visibility=Visibility(wire["Visibility"]),
         version=wire["Version"],
+        status_reason=wire.get("StatusReason", ""),
+        checked_at=_time(checked_at) if checked_at else None,
+        moved_to=wire.get("MovedTo", ""),
     )
 
 

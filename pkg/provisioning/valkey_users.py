@@ -21,6 +21,10 @@ _NEWS: Final = (
 )
 
 
+#: Whoever does not say who they are may ask whether the data is loaded: a refusal comes before it is.
+_NOBODY: Final = "user default on nopass resetkeys resetchannels -@all +ping"
+
+
 def _rules(keys: Sequence[str], commands: Sequence[str]) -> str:
     patterns = " ".join(f"~{pattern}" for pattern in keys)
     return f"{patterns} resetchannels -@all {' '.join(f'+{command}' for command in (*_CONNECTION, *commands))}"
@@ -36,7 +40,7 @@ RULES: Final[Mapping[str, str]] = {
 
 def render_access_list(passwords_of: Callable[[str], tuple[str, ...]], users: Collection[str] = RULES.keys()) -> str:
     """The file of these users, which holds digests of the passwords only. While one is rotated, either holds."""
-    lines = ["user default off"]
+    lines = [_NOBODY]
     for user in users:
         digests = " ".join(f"#{sha256(password.encode()).hexdigest()}" for password in passwords_of(user))
         lines.append(f"user {user} on {digests} {RULES[user]}")

@@ -10,6 +10,7 @@ from pkg.object_model.types import (
     AuditEventType,
     FollowState,
     ImportAction,
+    LinkReason,
     LinkStatus,
     NewsEventType,
     Relationship,
@@ -112,6 +113,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
         UpdatedAt=_time("When it was last changed by its owner."),
         Visibility=_text("Who sees it.", "public", enum=[visibility.value for visibility in Visibility]),
         Version=_field("integer", "Grows with each change; for If-Match.", 1, minimum=1),
+        StatusReason=_text(
+            "What the last look at the page met with; empty before the first. A later version may know others than "
+            + ", ".join(LinkReason)
+            + ".",
+            LinkReason.OK.value,
+        ),
+        CheckedAt=_optional_time("When the page was last looked at; null: not yet."),
+        MovedTo=_text("The page's new address, where its site gives one; else empty.", "", maxLength=2048),
     ),
     "TagCount": _object(
         "A tag and how many links have it.",

@@ -1,12 +1,18 @@
 """What the link check dispatcher is told from outside."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from pkg.events.settings import EventSettings
+from pkg.link_checker.canary import parse_canaries
 from pkg.runtime.access import LINK_CHECKER
 from pkg.runtime.settings import HostName, ListenPort, PortNumber, ServiceAddress
+
+
+def _read_canaries(value: object) -> object:
+    return parse_canaries(value) if isinstance(value, str) else value
 
 
 class LinkCheckerServiceSettings(EventSettings):
@@ -17,6 +23,11 @@ class LinkCheckerServiceSettings(EventSettings):
 
     function_host: HostName = Field(validation_alias="LINK_CHECK_FUNCTION_SERVICE_HOST")
     function_port: PortNumber = Field(default=8080, validation_alias="LINK_CHECK_FUNCTION_SERVICE_PORT")
+
+    #: URLs, with commas between them, one of which is always up: while none can be reached, no page is called dead.
+    canaries: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_canaries)] = Field(
+        default=(), validation_alias="LINK_CHECKER_CANARIES"
+    )
 
     @property
     def function(self) -> ServiceAddress:

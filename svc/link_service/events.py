@@ -35,6 +35,6 @@ async def sweep_for_ever(ask_again: Callable[[], Awaitable[int]], interval: floa
         await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311  # not a secret
         try:
             if asked := await ask_again():
-                _log.warning("links had waited too long for a verdict; asked again", links=asked)
+                _log.info("looks at links are due and were asked for", urls=asked)
         except DelinkciousError as error:
-            _log.warning("links that wait for a verdict cannot be looked for", code=error.code)
+            _log.warning("looks at links that are due cannot be asked for", code=error.code)

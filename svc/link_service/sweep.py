@@ -1,4 +1,4 @@
-"""``python -m svc.link_service.sweep`` asks once more for a check of links that wait too long for their verdict.
+"""``python -m svc.link_service.sweep`` asks for the checks of links that are due, and for those that were not answered.
 
 A service that works on events does so each minute by itself. This is for when none does, and for whoever does not want
 to wait: it may run beside them.
@@ -25,7 +25,7 @@ _log = get_logger(__name__)
 
 
 async def sweep(settings: LinkSweepSettings) -> int:
-    """How many links were asked about. What is to be told of them waits in the outbox for a relay.
+    """About how many URLs was asked. What is to be told of them waits in the outbox for a relay.
 
     Raises:
         Unavailable: the database or the user service cannot be reached.
@@ -50,7 +50,7 @@ def main() -> int:
     try:
         asked = asyncio.run(sweep(settings))
     except DelinkciousError as error:
-        _log.error("links that wait for a verdict cannot be looked for", code=error.code)  # no surprise
+        _log.error("looks at links that are due cannot be asked for", code=error.code)  # no surprise
         return 1
     _log.info("swept", links=asked)
     return 0

@@ -71,7 +71,7 @@ async def test_a_service_finds_its_schema_and_cannot_change_it(
 async def test_every_table_is_keyed_by_user(postgres: TestPostgres, database: ServiceDatabase) -> None:
     """So that it can be distributed by user: the key begins with the user, whose own table it is otherwise.
 
-    What is told is keyed by the partition that a user belongs to.
+    What is told is keyed by the partition that a user belongs to, and what is known of a URL by the URL.
     """
     async with service_pool(postgres, database.name) as pool:
         keys = await pool.fetch(
@@ -87,4 +87,6 @@ async def test_every_table_is_keyed_by_user(postgres: TestPostgres, database: Se
     if database.name == "user_manager":
         assert first_columns.pop("users") == "id"
         assert first_columns.pop("retired_names") == "name_hash"
+    if database.name == "link_manager":
+        assert first_columns.pop("link_checks") == "url_key"
     assert set(first_columns.values()) == {"user_id"}

@@ -69,6 +69,9 @@ class Floor:
                 "UpdatedAt": row["updated_at"],
                 "Visibility": row["visibility"],
                 "Version": row["version"],
+                "StatusReason": row["status_reason"],
+                "CheckedAt": row["checked_at"],
+                "MovedTo": row["moved_to"],
             }
             for row in rows[:PAGE]
         ]

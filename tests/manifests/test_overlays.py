@@ -13,6 +13,7 @@ from tests.manifests.pod_security import house_faults, restricted_faults
 from tests.manifests.relations import every_fault
 from tests.manifests.schemas import newest_versions, schema_faults
 from tests.manifests.test_flows import allowed, listed, pods
+from tests.manifests.test_given import given_faults
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 SECRETS = {name: set(content) for name, content in make_secrets().items()}
@@ -50,6 +51,7 @@ def test_production_is_held_to_all_of_it(house: Path) -> None:
     assert schema_faults(objects, newest_versions(1)[0]) == []
     assert every_fault(objects, SECRETS) == []
     assert restricted_faults(objects) == house_faults(objects) == []
+    assert list(given_faults(objects, house / "containers")) == []
     inside = pods(objects)
     assert allowed(objects, inside) == set(listed(inside))
     replicas = {thing["metadata"]["name"]: thing["spec"]["replicas"] for thing in of_kind(objects, "Deployment")}

@@ -44,6 +44,9 @@ async def test_a_saved_link_in_full(house: GatewayHouse) -> None:
         "UpdatedAt": link["CreatedAt"],
         "Visibility": "private",
         "Version": 1,
+        "StatusReason": "",
+        "CheckedAt": None,
+        "MovedTo": "",
     }
     assert await house.alice.ok("GET", "/v1/links") == {"links": [link], "NextPageToken": "", "err": ""}
 

@@ -64,14 +64,14 @@ def verdict(number: int, owner: Actor, status: LinkStatus = LinkStatus.VALID, ur
 
 
 async def test_verdicts_are_heard_and_what_is_none_is_put_aside(house: LinkHouse) -> None:
-    bus = MemoryBus(SystemClock())
+    bus, other = MemoryBus(SystemClock()), "https://other.example/"
     await save(house.service, house.alice)
-    await save(house.service, house.bob)
+    await save(house.service, house.bob, other)
     follow = FollowEvent(id=3, follower_id=1, follower="a", followed_id=2, followed="b", timestamp=NOW, following=True)
     strange = replace(write_message(follow, "tests"), subject=LINK_CHECK_EVENTS)
     await bus.publish([write_message(verdict(1, house.alice), "tests"), strange])
     await bus.publish([write_message(verdict(2, house.bob, url="nonsense"), "tests")])
-    await bus.publish([write_message(verdict(4, house.bob, LinkStatus.INVALID), "tests")])
+    await bus.publish([write_message(verdict(4, house.bob, LinkStatus.INVALID, other), "tests")])
     consumer = Consumer(bus.subscribe(LINK_STATUS), LINK_STATUS, hear_verdicts(house.world.links), bus)
     hearing = asyncio.create_task(consumer.run())
     try:
@@ -238,11 +238,11 @@ async def test_what_was_told_last_is_published_before_the_end(run: RunService, o
 
 async def test_a_service_that_shall_not_consume_leaves_verdicts_to_others(run: RunService, own_nats: TestNats) -> None:
     """A blue/green switch of the original did not gate consumers: unpromoted code worked on live events."""
-    owner = Actor(7_000_004, "walt")
+    owner, url = Actor(7_000_004, "walt"), "https://of-walt.example/"
     async with run(consume=False) as service, link_checker(own_nats) as bus:
-        await save(service, owner)
+        await save(service, owner, url)
         assert len(await told_of(bus, owner, 1)) == 1, "it tells all the same"
-        await bus.publish([write_message(verdict(7_000_004, owner), LINK_CHECKER)])
+        await bus.publish([write_message(verdict(7_000_004, owner, url=url), LINK_CHECKER)])
         assert await count_waiting(own_nats) == 1
         assert await statuses(service, owner) == ["pending"]
     async with run() as service:

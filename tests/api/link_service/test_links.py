@@ -46,6 +46,9 @@ async def test_a_saved_link_comes_back_in_the_contracts_shape(house: LinkHouse) 
         "UpdatedAt": added["CreatedAt"],
         "Visibility": "public",
         "Version": 1,
+        "StatusReason": "",
+        "CheckedAt": None,
+        "MovedTo": "",
     }
     assert added["Id"].isdigit()
     assert added["CreatedAt"].endswith("Z")

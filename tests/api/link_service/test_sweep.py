@@ -16,6 +16,7 @@ import yaml
 
 from pkg.link_manager.manager import LinkManager
 from pkg.link_manager.sql_store import SqlLinkStore
+from pkg.link_manager.urls import parse_url
 from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.object_model.types import AddLinkRequest
 from pkg.provisioning.databases import database_named
@@ -84,6 +85,7 @@ async def sweep(postgres: TestPostgres, link_pool: asyncpg.Pool, tmp_path: Path)
             }
         )
     await link_pool.execute("DELETE FROM links WHERE user_id = $1", owner.user_id)
+    await link_pool.execute("DELETE FROM link_checks WHERE url_key = $1", parse_url(URL).key)
 
 
 async def count_asked(pool: asyncpg.Pool) -> int:

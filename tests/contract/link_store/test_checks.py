@@ -1,12 +1,14 @@
-"""What every store of links keeps of checks: verdicts in the order of the checks, and who waits for one."""
+"""What every store of links keeps of checks: what is known of a URL, for all who saved it, and which looks are due."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from pkg.link_manager.store import LinkStore, WaitingLink
+from pkg.link_manager.checks import Change, Check, unknown
+from pkg.link_manager.store import ASK_AGAIN_AFTER, DueCheck, LinkStore
 from pkg.object_model.events import LinkEvent, LinkEventType
 from pkg.object_model.types import Link, LinkStatus
 from tests.contract.link_store.links import (
@@ -25,162 +27,236 @@ from tests.contract.link_store.links import (
     update,
 )
 
-URL = "https://1.example/"
 CHECKED = START + timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
+LATER = START + timedelta(days=9)
 
 
-async def status_of(store: LinkStore, user_id: int) -> LinkStatus:
-    (found,) = await store.find_links(query(user_id))
-    return found.link.status
+class Urls:
+    """Nobody else's: what is known of a URL is known to all tests of a database."""
 
+    def __init__(self, user_id: int) -> None:
+        self._user_id = user_id
 
-# --- verdicts ---------------------------------------------------------------------------------------------------------
-
-
-async def test_a_verdict_changes_the_status_and_nothing_else(store: LinkStore, user_id: int) -> None:
-    link = await add(store, user_id, make_link(1, tags=("a",)))
-    assert await store.keep_verdict(user_id, key(URL), LinkStatus.VALID, CHECKED)
-    assert [found for found, _ in await store.find_links(query(user_id))] == [replace(link, status=LinkStatus.VALID)]
-    assert await ids(store, user_id, status=LinkStatus.VALID) == [1]
-    assert await ids(store, user_id, status=LinkStatus.PENDING) == []
-    assert len(await events_of(store, user_id)) == 1, "nobody is told"
-
-
-async def test_a_late_verdict_never_overwrites_a_newer_one(store: LinkStore, user_id: int) -> None:
-    await add(store, user_id, make_link(1))
-    assert await store.keep_verdict(user_id, key(URL), LinkStatus.INVALID, CHECKED)
-    assert not await store.keep_verdict(user_id, key(URL), LinkStatus.VALID, CHECKED - SECOND)
-    assert not await store.keep_verdict(user_id, key(URL), LinkStatus.VALID, CHECKED), "a repeat"
-    assert await status_of(store, user_id) is LinkStatus.INVALID
-    assert await store.keep_verdict(user_id, key(URL), LinkStatus.VALID, CHECKED + SECOND)
-    assert await status_of(store, user_id) is LinkStatus.VALID
-
-
-async def test_of_verdicts_at_once_the_newest_stands(store: LinkStore, user_id: int) -> None:
-    await add(store, user_id, make_link(1))
-    verdicts = [(LinkStatus.INVALID, CHECKED + number * SECOND) for number in range(20)]
-    verdicts.insert(7, (LinkStatus.VALID, CHECKED + 20 * SECOND))
-    await asyncio.gather(*[store.keep_verdict(user_id, key(URL), *verdict) for verdict in verdicts])
-    assert await status_of(store, user_id) is LinkStatus.VALID
-
-
-async def test_a_verdict_of_what_is_gone(store: LinkStore, user_id: int) -> None:
-    await add(store, user_id, make_link(1))
-    await store.keep_verdict(user_id, key(URL), LinkStatus.VALID, CHECKED)
-    await delete(store, user_id, URL)
-    assert not await store.keep_verdict(user_id, key(URL), LinkStatus.INVALID, CHECKED + SECOND)
-    await add(store, user_id, make_link(2, url=URL))
-    assert await status_of(store, user_id) is LinkStatus.PENDING, "what is saved again is checked again"
-    assert not await store.keep_verdict(user_id + 1_000_000, key(URL), LinkStatus.INVALID, CHECKED)
-
-
-async def test_a_change_keeps_the_verdict(store: LinkStore, user_id: int) -> None:
-    await add(store, user_id, make_link(1))
-    await store.keep_verdict(user_id, key(URL), LinkStatus.VALID, CHECKED)
-    await update(store, user_id, URL, lambda link: replace(link, title="new", version=2))
-    await take_in(
-        store,
-        user_id,
-        [candidate(make_link(2, url=URL))],
-        NO_LIMIT,
-        lambda link, _: replace(link, title="n", version=3),
-    )
-    assert await status_of(store, user_id) is LinkStatus.VALID
-    assert [event.status for event in await events_of(store, user_id)] == [
-        LinkStatus.PENDING,
-        LinkStatus.VALID,
-        LinkStatus.VALID,
-    ]
-
-
-# --- waiting for one --------------------------------------------------------------------------------------------------
+    def __getitem__(self, number: int) -> str:
+        return f"https://{number}.of-{self._user_id}.example/"
 
 
 @pytest.fixture
-async def nobody_waits(store: LinkStore) -> None:
-    """Links of other tests, of the same database."""
-    waiting = await store.find_waiting(START + timedelta(days=365), 100_000)
-    await store.ask_again(waiting, START + timedelta(days=365), START + timedelta(days=1_000), lambda *_: None)
+def urls(user_id: int) -> Urls:
+    return Urls(user_id)
 
 
-pytestmark = pytest.mark.usefixtures("nobody_waits")
+def found(status: LinkStatus, at: datetime = CHECKED, **more: object) -> Callable[[Check], Check | None]:
+    """What a look is made of; None for one that comes late."""
+
+    def weigh(known: Check) -> Check | None:
+        if known.checked_at is not None and known.checked_at >= at:
+            return None
+        return replace(known, status=status, checked_at=at, **({"reason": "ok", "next_at": LATER} | more))  # type: ignore[arg-type]
+
+    return weigh
 
 
-def ask(user_id: int, link: Link) -> LinkEvent:
-    return event_of(user_id, LinkEventType.ADDED, link, bulk=True)
+async def keep(store: LinkStore, url: str, status: LinkStatus, at: datetime = CHECKED, **more: object) -> bool:
+    return await store.keep_check(key(url), at, found(status, at, **more))
 
 
-async def test_who_waits_longest_comes_first(store: LinkStore, user_id: int) -> None:
-    for number in (5, 3, 4, 1):
-        await add(store, user_id, make_link(number))
-    await add(store, user_id + 1_000_000, make_link(2))
-    await store.keep_verdict(user_id, key("https://3.example/"), LinkStatus.INVALID, CHECKED)
-    expected = [WaitingLink(user_id, 1), WaitingLink(user_id + 1_000_000, 2), WaitingLink(user_id, 4)]
-    assert await store.find_waiting(START + 5 * SECOND, 100) == expected
-    assert await store.find_waiting(START + 5 * SECOND, 2) == expected[:2]
-    assert await store.find_waiting(START, 100) == []
+async def links_of(store: LinkStore, user_id: int) -> list[Link]:
+    return [link for link, _ in await store.find_links(query(user_id))]
 
 
-async def test_a_link_is_asked_for_when_it_is_saved_however_old_it_is(store: LinkStore, user_id: int) -> None:
-    old = make_link(1, created_at=START - timedelta(days=9_999))
-    await take_in(store, user_id, [candidate(old)], NO_LIMIT, lambda link, _: link)
-    assert await store.find_waiting(START, 100) == []
-    assert await store.find_waiting(START + SECOND, 100) == [WaitingLink(user_id, 1)]
+# --- what is known ----------------------------------------------------------------------------------------------------
 
 
-async def test_asking_again_is_told_and_remembered(store: LinkStore, user_id: int) -> None:
-    for number in (1, 2):
-        await add(store, user_id, make_link(number))
-    now = START + 10 * MINUTE
-    waiting = await store.find_waiting(now, 100)
-    assert await store.ask_again(waiting, now, now, ask) == 2
-    told = (await events_of(store, user_id))[2:]
-    assert {(event.type, event.link_id, event.bulk) for event in told} == {
-        (LinkEventType.ADDED, 1, True),
-        (LinkEventType.ADDED, 2, True),
-    }
-    assert await store.find_waiting(now, 100) == []
-    assert await store.find_waiting(now + SECOND, 100) == waiting
-    assert [link.updated_at for link, _ in await store.find_links(query(user_id))] == [
-        START + 2 * SECOND,
-        START + SECOND,
+async def test_one_look_is_for_all_who_saved_the_url(store: LinkStore, user_id: int, urls: Urls) -> None:
+    others = [user_id + 1_000_000, user_id + 2_000_000]
+    for owner in (user_id, *others):
+        await add(store, owner, make_link(1, url=urls[1]))
+    await add(store, user_id, make_link(2, url=urls[2]))
+    assert await keep(store, urls[1], LinkStatus.VALID, reason="moved", moved_to="https://new.example/")
+    for owner in others:
+        (link,) = await links_of(store, owner)
+        assert (link.status, link.status_reason, link.moved_to) == (LinkStatus.VALID, "moved", "https://new.example/")
+        assert (link.checked_at, link.version, link.updated_at) == (CHECKED, 1, START + SECOND)
+        assert len(await events_of(store, owner)) == 1, "nobody is told"
+    assert await ids(store, user_id, status=LinkStatus.VALID) == [1]
+    assert await ids(store, user_id, status=LinkStatus.PENDING) == [2]
+
+
+async def test_what_is_kept_is_what_is_known(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id, make_link(1, url=urls[1]))
+    known: list[Check] = []
+
+    def note(before: Check) -> Check | None:
+        known.append(before)
+        return None if len(known) > 1 else check
+
+    check = Check(
+        status=LinkStatus.INVALID,
+        reason="gone",
+        moved_to="",
+        checked_at=CHECKED,
+        changed_at=CHECKED - SECOND,
+        seen_alive=True,
+        failures=3,
+        failing_since=START,
+        absent_since=START + SECOND,
+        next_at=LATER,
+        history=(Change(START, LinkStatus.VALID, "ok"), Change(CHECKED, LinkStatus.INVALID, "gone")),
+    )
+    assert await store.keep_check(key(urls[1]), CHECKED, note)
+    assert not await store.keep_check(key(urls[1]), CHECKED, note)
+    assert known == [unknown(CHECKED), check]
+
+
+async def test_a_late_look_never_overwrites_a_newer_one(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id, make_link(1, url=urls[1]))
+    assert await keep(store, urls[1], LinkStatus.INVALID)
+    assert not await keep(store, urls[1], LinkStatus.VALID, CHECKED - SECOND)
+    assert await ids(store, user_id, status=LinkStatus.INVALID) == [1]
+
+
+async def test_of_looks_at_once_the_newest_stands(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id, make_link(1, url=urls[1]))
+    looks = [(LinkStatus.INVALID, CHECKED + number * SECOND) for number in range(20)]
+    looks.insert(7, (LinkStatus.VALID, CHECKED + 20 * SECOND))
+    await asyncio.gather(*(keep(store, urls[1], *look) for look in looks))
+    assert await ids(store, user_id, status=LinkStatus.VALID) == [1]
+
+
+async def test_what_nobody_has_is_not_kept(store: LinkStore, user_id: int, urls: Urls) -> None:
+    assert not await keep(store, urls[1], LinkStatus.VALID)
+    await add(store, user_id, make_link(1, url=urls[1]))
+    assert (await links_of(store, user_id))[0].status is LinkStatus.PENDING
+
+
+async def test_who_saves_what_is_known_gets_what_is_known(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id, make_link(1, url=urls[1]))
+    await keep(store, urls[1], LinkStatus.VALID, moved_to="https://new.example/")
+    saved, imported = user_id + 1_000_000, user_id + 2_000_000
+    added = await add(store, saved, make_link(2, url=urls[1]))
+    new = candidate(make_link(3, url=urls[2]))
+    await take_in(store, imported, [candidate(make_link(2, url=urls[1])), new], NO_LIMIT, lambda link, _: link)
+    assert added == (await links_of(store, saved))[0]
+    for link in (added, (await links_of(store, imported))[1]):
+        assert (link.status, link.status_reason) == (LinkStatus.VALID, "ok")
+        assert (link.checked_at, link.moved_to) == (CHECKED, "https://new.example/")
+    told = [event for owner in (saved, imported) for event in await events_of(store, owner)]
+    assert [(event.url, event.status) for event in told if event.url] == [
+        (urls[1], LinkStatus.VALID),
+        (urls[1], LinkStatus.VALID),
+        (urls[2], LinkStatus.PENDING),
     ]
 
 
-async def test_each_wait_is_longer_than_the_one_before(store: LinkStore, user_id: int) -> None:
-    await add(store, user_id, make_link(1))
-    now, pauses = START + MINUTE, (MINUTE, 3 * MINUTE)
-    for pause in (MINUTE, 3 * MINUTE, 3 * MINUTE):
-        waiting = await store.find_waiting(now, 100)
-        assert await store.ask_again(waiting, now, now, ask, pauses) == 1
-        assert await store.find_waiting(now + pause, 100) == []
-        now += pause + SECOND
+async def test_a_change_keeps_what_is_known(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id, make_link(1, url=urls[1]))
+    await keep(store, urls[1], LinkStatus.VALID)
+    (link,) = await links_of(store, user_id)
+    await update(store, user_id, urls[1], lambda before: replace(before, title="new", version=2))
+    merged = candidate(make_link(2, url=urls[1]))
+    await take_in(store, user_id, [merged], NO_LIMIT, lambda before, _: replace(before, title="n", version=3))
+    assert await links_of(store, user_id) == [replace(link, title="n", version=3)]
 
 
-async def test_only_those_that_wait_still_are_asked_for(store: LinkStore, user_id: int) -> None:
-    for number in range(1, 5):
-        await add(store, user_id, make_link(number))
-    now = START + 10 * MINUTE
-    waiting = await store.find_waiting(now, 100)
-    await store.keep_verdict(user_id, key("https://1.example/"), LinkStatus.VALID, CHECKED)
-    await delete(store, user_id, "https://2.example/")
-    await store.ask_again([WaitingLink(user_id, 3)], now, now, lambda *_: None)
-    before = len(await events_of(store, user_id))
-    assert await store.ask_again(waiting, now, now, ask) == 1
-    assert [event.link_id for event in (await events_of(store, user_id))[before:]] == [4]
-    assert await store.ask_again([], now, now, ask) == 0
+# --- what is due ------------------------------------------------------------------------------------------------------
 
 
-async def test_sweeps_at_once_ask_once(store: LinkStore, user_id: int) -> None:
-    for number in range(1, 31):
-        await add(store, user_id, make_link(number))
-    now = START + 10 * MINUTE
-    waiting = await store.find_waiting(now, 100)
-    asked = await asyncio.gather(*[store.ask_again(waiting[start:], now, now, ask) for start in range(5)])
-    assert sum(asked) == 30
-    assert len(await events_of(store, user_id)) == 60
+def ask(user_id: int, link: Link) -> LinkEvent:
+    return event_of(user_id, LinkEventType.UPDATED, link, bulk=True)
+
+
+async def due(store: LinkStore, urls: Urls, now: datetime) -> list[tuple[str, int | None]]:
+    """Of these URLs; others of the same database are left out."""
+    ours = {key(urls[number]): urls[number] for number in range(10)}
+    return [(ours[url_key], owner) for url_key, owner in await store.find_due(now, 100_000) if url_key in ours]
+
+
+async def test_what_is_due_longest_comes_first(store: LinkStore, user_id: int, urls: Urls) -> None:
+    for number in (1, 2, 3):
+        await add(store, user_id, make_link(number, url=urls[number]))
+        await keep(store, urls[number], LinkStatus.VALID, next_at=LATER - number * SECOND)
+    await add(store, user_id + 1_000_000, make_link(1, url=urls[1]))
+    assert await due(store, urls, LATER) == [(urls[number], user_id) for number in (3, 2, 1)]
+    assert await due(store, urls, LATER - 2 * SECOND) == [(urls[number], user_id) for number in (3, 2)]
+    assert len(await store.find_due(LATER, 1)) == 1
+
+
+async def test_asking_is_told_and_remembered(store: LinkStore, user_id: int, urls: Urls) -> None:
+    for number in (1, 2):
+        await add(store, user_id, make_link(number, url=urls[number]))
+        await keep(store, urls[number], LinkStatus.VALID)
+    await add(store, user_id + 1_000_000, make_link(1, url=urls[1]))
+    checks = [DueCheck(key(urls[number]), user_id) for number in (1, 2)]
+    assert await store.ask_for(checks, LATER, ask) == 2, "once a URL"
+    told = (await events_of(store, user_id))[2:]
+    assert {(event.type, event.url, event.bulk, event.status) for event in told} == {
+        (LinkEventType.UPDATED, urls[number], True, LinkStatus.VALID) for number in (1, 2)
+    }
+    assert await store.ask_for(checks, LATER, ask) == 0, "it is asked for already"
+
+
+async def test_without_an_answer_each_wait_is_longer(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id, make_link(1, url=urls[1]))
+    await keep(store, urls[1], LinkStatus.VALID)
+    check, now = [DueCheck(key(urls[1]), user_id)], LATER
+    for times in (1, 2, 4, 8, 16, 32, 64, 128, 144, 144, 144, 144, 144):
+        assert await store.ask_for(check, now, ask) == 1
+        now += times * ASK_AGAIN_AFTER
+        assert await due(store, urls, now - SECOND) == []
+        assert await due(store, urls, now) == [(urls[1], user_id)]
+    await keep(store, urls[1], LinkStatus.VALID, now, next_at=now)
+    await store.ask_for(check, now, ask)
+    assert await due(store, urls, now + ASK_AGAIN_AFTER) == [(urls[1], user_id)], "an answer begins it anew"
+
+
+async def test_sweeps_at_once_ask_once(store: LinkStore, user_id: int, urls: Urls) -> None:
+    checks = []
+    for number in range(1, 10):
+        await add(store, user_id, make_link(number, url=urls[number]))
+        await keep(store, urls[number], LinkStatus.VALID)
+        checks.append(DueCheck(key(urls[number]), user_id))
+    asked = await asyncio.gather(*(store.ask_for(checks[start:], LATER, ask) for start in range(5)))
+    assert sum(asked) == 9
+    assert len(await events_of(store, user_id)) == 18
+
+
+async def test_what_nobody_has_any_more_is_forgotten(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id, make_link(1, url=urls[1]))
+    await keep(store, urls[1], LinkStatus.VALID)
+    await delete(store, user_id, urls[1])
+    assert await due(store, urls, LATER) == [(urls[1], None)]
+    assert await store.ask_for([DueCheck(key(urls[1]), None)], LATER, ask) == 0
+    assert await due(store, urls, LATER + timedelta(days=400)) == []
+
+
+async def test_whose_link_is_gone_is_asked_for_in_anothers_name(store: LinkStore, user_id: int, urls: Urls) -> None:
+    other = user_id + 1_000_000
+    for owner in (user_id, other):
+        await add(store, owner, make_link(1, url=urls[1]))
+    await keep(store, urls[1], LinkStatus.VALID)
+    await delete(store, user_id, urls[1])
+    assert await store.ask_for([DueCheck(key(urls[1]), user_id)], LATER, ask) == 0, "it was there when it was found"
+    assert await due(store, urls, LATER + ASK_AGAIN_AFTER) == [(urls[1], other)]
+
+
+async def test_links_of_which_nothing_was_heard_are_scheduled(store: LinkStore, user_id: int, urls: Urls) -> None:
+    """By a lost event, a dispatcher that gave up, or code of before."""
+    now = START + timedelta(days=1)
+    await store.schedule_late(now, now, 100_000)
+    other = user_id + 1_000_000
+    for owner in (user_id, other):
+        await add(store, owner, make_link(1, url=urls[1]))
+    await add(store, user_id, make_link(2, url=urls[2]))
+    await keep(store, urls[2], LinkStatus.VALID)
+    await take_in(store, user_id, [candidate(make_link(3, url=urls[3]))], NO_LIMIT, lambda link, _: link)
+    assert await store.schedule_late(START, now, 100) == 0
+    assert await store.schedule_late(now, now, 2) == 2
+    assert await store.schedule_late(now, now, 100) == 1
+    assert await store.schedule_late(now, now, 100) == 0
+    assert sorted(await due(store, urls, now)) == [(urls[1], user_id), (urls[3], user_id)]
+    assert await ids(store, user_id, status=LinkStatus.PENDING) == [3, 1]
 
 
 async def test_one_sweeps_at_a_time(store: LinkStore) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pkg.events.messages import partition_of
 from pkg.link_manager.regex import parse_regex
 from pkg.link_manager.sql_store import SqlLinkStore
-from pkg.link_manager.store import WaitingLink
+from pkg.link_manager.store import DueCheck
 from pkg.object_model.errors import Conflict, InvalidArgument
 from pkg.object_model.types import Link
 from pkg.runtime.context import RequestContext, use_context
@@ -87,30 +87,37 @@ async def test_pages_of_every_audience_walk_an_index(link_pool: asyncpg.Pool, us
         assert "Sort" not in plan, plan
 
 
-async def test_the_sweep_reads_an_index_of_its_own(link_pool: asyncpg.Pool) -> None:
-    """The one question across users: it may read no link but those that wait."""
-    plan = await _plan(
+async def test_the_sweep_reads_indexes_of_its_own(link_pool: asyncpg.Pool) -> None:
+    """The questions across users may read no link but those that they are about."""
+    late = await _plan(
         link_pool,
-        "SELECT user_id, id FROM links WHERE status = 0 AND check_asked_at < now() ORDER BY check_asked_at LIMIT 500",
+        "SELECT user_id, id FROM links WHERE check_asked_at < now() AND check_asked_at < 'infinity'"
+        " ORDER BY check_asked_at LIMIT 500",
     )
-    assert "links_waiting" in plan, plan
-    assert "Sort" not in plan, plan
-    assert "Filter" not in plan, plan
+    due = await _plan(link_pool, "SELECT url_key FROM link_checks WHERE next_at <= now() ORDER BY next_at LIMIT 500")
+    for plan, index in ((late, "links_unscheduled"), (due, "link_checks_due")):
+        assert index in plan, plan
+        assert "Sort" not in plan, plan
+        assert "Filter" not in plan, plan
 
 
-async def test_code_of_before_writes_links_that_are_asked_for_too(link_pool: asyncpg.Pool, user_id: int) -> None:
+async def test_code_of_before_writes_links_that_are_looked_at_too(link_pool: asyncpg.Pool, user_id: int) -> None:
     """Expand: it knows neither when a link was checked nor when a check was asked for."""
+    url = f"https://before-{user_id}.example/"
     await link_pool.execute(
         "INSERT INTO links (user_id, id, url_key, url, title, description, status, visibility, tags, version,"
         " created_at, updated_at, words)"
-        " VALUES ($1, 1, $2, 'https://1.example/', '', '', 0, 0, '{}', 1, now(), now(), '')",
+        " VALUES ($1, 1, $2, $3, '', '', 0, 0, '{}', 1, now(), now(), '')",
         user_id,
-        key("https://1.example/"),
+        key(url),
+        url,
     )
     store = SqlLinkStore(link_pool)
     now = datetime.now(UTC)
-    assert WaitingLink(user_id, 1) not in await store.find_waiting(now - timedelta(minutes=5), 1_000_000)
-    assert WaitingLink(user_id, 1) in await store.find_waiting(now + timedelta(minutes=5), 1_000_000)
+    await store.schedule_late(now - timedelta(minutes=5), now, 1_000_000)
+    assert key(url) not in {check.url_key for check in await store.find_due(now, 1_000_000)}
+    await store.schedule_late(now + timedelta(minutes=5), now, 1_000_000)
+    assert DueCheck(key(url), user_id) in await store.find_due(now, 1_000_000)
     # Its counts were left out.
     await link_pool.execute("DELETE FROM links WHERE user_id = $1", user_id)
 

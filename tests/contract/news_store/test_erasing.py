@@ -55,6 +55,18 @@ async def test_what_is_heard_of_a_reader_too_late(store: NewsStore) -> None:
     assert await numbers(store, CAROL) == [1]
 
 
+async def test_a_follow_that_was_being_worked_on(store: NewsStore) -> None:
+    """What was begun before the user was gone ends after it."""
+    await publish(store, entry(1), to=())
+    assert await store.set_following(BOB, ALICE, EARLY, True)
+    place = await store.erase_user(BOB, START)
+    await store.merge(BOB, ALICE, EARLY, [entry(1).id])
+    await store.push(ALICE, [entry(1).id], [], [BOB])
+    while place is not None:
+        place = await store.erase_user(BOB, place)
+    assert await numbers(store, BOB) == []
+
+
 async def test_a_follow_that_is_heard_too_late(store: NewsStore) -> None:
     """Of the one who is followed it is not remembered either, whether it began or ended."""
     await erase(store, ALICE)

@@ -7,7 +7,7 @@ import pytest
 
 from pkg.events.memory_bus import MemoryBus
 from pkg.events.messages import LINK_CHECK_EVENTS, Message, read_event, write_message
-from pkg.link_checker.dispatcher import GIVE_UP_AFTER, Dispatcher, NotYetKnown, verdict_id
+from pkg.link_checker.dispatcher import GIVE_UP_AFTER, Dispatcher, verdict_id
 from pkg.object_model.errors import DelinkciousError, InvalidArgument, Unavailable
 from pkg.object_model.events import FollowEvent, LinkCheckedEvent, LinkEvent, LinkEventType
 from pkg.object_model.interfaces import LinkChecker
@@ -85,6 +85,7 @@ async def test_a_verdict_is_told(house: House) -> None:
             url="https://host.example/a#b",
             status=LinkStatus.INVALID,
             checked_at=house.clock.time,
+            reason="gone",
         )
     ]
 
@@ -106,6 +107,8 @@ async def test_what_asks_for_a_check_and_what_does_not(house: House) -> None:
         house.event(4, kind=LinkEventType.UPDATED),
         house.event(5, kind=LinkEventType.DELETED),
         replace(house.event(6, kind=LinkEventType.IMPORTED), url="", count=3),
+        replace(house.event(7), status=LinkStatus.VALID),
+        replace(house.event(8), status=LinkStatus.INVALID, bulk=True),
         follow,
     )
     assert house.checker.asked == [f"https://host.example/{number}" for number in (1, 2, 3)]
@@ -123,10 +126,20 @@ async def test_a_repeat_is_known_by_its_event(house: House) -> None:
     assert len(house.told()) == 1
 
 
-async def test_what_is_not_known_yet_is_asked_for_again_alone(house: House) -> None:
+@pytest.mark.parametrize("said", [LATER, UNKNOWN])
+async def test_what_settles_nothing_is_told_as_well(house: House, said: Verdict) -> None:
+    event = house.event(1)
+    house.checker.says = {event.url: replace(said, retry_after=60)}
+    await house.dispatch(event)
+    (told,) = house.told()
+    assert (told.status, told.reason) == (LinkStatus.PENDING, said.reason)
+    assert (told.transient, told.retry_after) == (said.transient, 60)
+
+
+async def test_what_was_not_looked_at_is_asked_for_again_alone(house: House) -> None:
     events = [house.event(number) for number in (1, 2, 3)]
-    house.checker.says = {events[1].url: LATER}
-    with pytest.raises(NotYetKnown):
+    house.checker.says = {events[1].url: Unavailable("busy")}
+    with pytest.raises(Unavailable):
         await house.dispatch(*events)
     assert [told.url for told in house.told()] == [events[0].url, events[2].url]
     house.checker.says = {}
@@ -136,12 +149,11 @@ async def test_what_is_not_known_yet_is_asked_for_again_alone(house: House) -> N
     assert {told.id for told in house.told()} == {verdict_id(1), verdict_id(2), verdict_id(3)}
 
 
-@pytest.mark.parametrize("said", [LATER, Unavailable("away")])
-async def test_after_a_while_a_link_is_left_pending(house: House, said: Verdict | DelinkciousError) -> None:
+async def test_after_a_while_a_link_is_left_pending(house: House) -> None:
     event = house.event(1)
-    house.checker.says = {event.url: said}
+    house.checker.says = {event.url: Unavailable("away")}
     house.clock.advance(GIVE_UP_AFTER.total_seconds() - 1)
-    with pytest.raises((NotYetKnown, Unavailable)):
+    with pytest.raises(Unavailable):
         await house.dispatch(event)
     house.clock.advance(2)
     await house.dispatch(event)
@@ -149,13 +161,6 @@ async def test_after_a_while_a_link_is_left_pending(house: House, said: Verdict 
     house.checker.asked.clear()
     await house.dispatch(event)
     assert house.checker.asked == [], "given up is done with"
-
-
-async def test_what_another_look_would_not_change_is_left_pending_at_once(house: House) -> None:
-    event = house.event(1)
-    house.checker.says = {event.url: UNKNOWN}
-    await house.dispatch(event)
-    assert house.told() == []
 
 
 async def test_a_checker_that_is_away_says_so(house: House) -> None:

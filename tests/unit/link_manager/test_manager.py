@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from pkg.link_manager.manager import ASK_AGAIN_AFTER, ASK_AGAIN_BATCH, LinkManager
+from pkg.link_manager.checks import MIN_INTERVAL
+from pkg.link_manager.manager import ASK_BATCH, LinkManager
 from pkg.link_manager.memory_store import MemoryLinkStore
+from pkg.link_manager.store import ASK_AGAIN_AFTER
 from pkg.object_model.errors import (
     Conflict,
     DelinkciousError,
@@ -619,7 +621,7 @@ async def test_a_verdict_is_the_links_status_and_no_change_of_it(world: World) -
     added = await world.add()
     await world.check(LinkStatus.VALID, url="HTTPS://A.example:443")
     (link,) = (await world.links.get_links(ALICE, GetLinksRequest(username="alice"))).links
-    assert link == replace(added, status=LinkStatus.VALID)
+    assert link == replace(added, status=LinkStatus.VALID, checked_at=world.clock.time)
     assert len(world.told) == 1
 
 
@@ -651,6 +653,18 @@ async def test_a_verdict_of_what_nobody_saved(world: World) -> None:
     assert await world.titles() == []
 
 
+async def test_one_look_is_for_all_and_who_comes_later_knows_it_at_once(world: World) -> None:
+    await world.add()
+    await world.links.add_link(BOB, AddLinkRequest(url="HTTPS://A.example:443", username="bob"))
+    await world.check(LinkStatus.VALID, reason="moved", moved_to="https://new.example/")
+    carol = world.users.add(Actor(3, "carol"))
+    added = await world.links.add_link(carol, AddLinkRequest(url=URL, username="carol"))
+    (bobs,) = (await world.links.get_links(BOB, GetLinksRequest(username="bob"))).links
+    for link in (added, bobs):
+        assert (link.status, link.status_reason, link.moved_to) == (LinkStatus.VALID, "moved", "https://new.example/")
+    assert world.told[-1].status is LinkStatus.VALID, "so that nobody looks"
+
+
 async def test_a_link_that_waits_too_long_is_asked_for_again(world: World) -> None:
     """A lost event left the original's links pending for ever."""
     added = await world.add(title="A")
@@ -659,26 +673,32 @@ async def test_a_link_that_waits_too_long_is_asked_for_again(world: World) -> No
     world.clock.advance()
     assert await world.links.ask_again() == 1
     again = world.told[-1]
-    assert (again.type, again.bulk, again.timestamp) == (LinkEventType.ADDED, True, world.clock.time)
+    assert (again.type, again.bulk, again.timestamp) == (LinkEventType.UPDATED, True, world.clock.time)
     assert (again.username, again.url, again.version, again.title) == ("alice", URL, added.version, "A")
     assert again.id != world.told[0].id
     assert await world.links.ask_again() == 0, "not again at once"
-    for times in range(1, 12):
+    for times in range(12):
         pause = min(2**times * ASK_AGAIN_AFTER.total_seconds(), 86_400)
-        world.clock.advance(pause)
+        world.clock.advance(pause - 1)
         assert await world.links.ask_again() == 0, "twice as long each time, a day at most"
         world.clock.advance()
         assert await world.links.ask_again() == 1
+
+
+async def test_what_is_known_is_looked_at_again(world: World) -> None:
+    await world.add()
     await world.check(LinkStatus.VALID)
-    world.clock.advance(86_400)
+    world.clock.advance(MIN_INTERVAL.total_seconds() - 1)
     assert await world.links.ask_again() == 0
+    world.clock.advance()
+    assert await world.links.ask_again() == 1
 
 
 async def test_many_are_asked_for_in_batches(world: World) -> None:
     world.links = LinkManager(
         world.store, world.users, world.graph, world.clock, SequentialIds(10_000), max_links_per_user=5_000
     )
-    number = 2 * ASK_AGAIN_BATCH + 1
+    number = 2 * ASK_BATCH + 1
     await world.take_in(file_of(*(row(f"https://{place}.example/") for place in range(number))))
     world.clock.advance(86_400)
     before = len(world.told)

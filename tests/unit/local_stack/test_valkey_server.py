@@ -1,9 +1,10 @@
 """The Valkey that the stack starts: each user has the rights listed and no others, strangers none; data stays."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from stat import S_IMODE
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ from tests.running_program import running
 ROOT = Path(__file__).parents[3]
 
 
-def build(folder: Path) -> ValkeyServer:
-    server = ValkeyServer(folder / "valkey", PortChooser().choose(0), SecretStore(folder / "secrets"))
+def build(folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> ValkeyServer:
+    server = ValkeyServer(folder / "valkey", PortChooser().choose(0), SecretStore(folder / "secrets"), settings)
     server.initialise()
     return server
 
@@ -129,14 +130,33 @@ async def test_a_script_may_do_no_more(server: ValkeyServer, user: str, call: st
 @pytest.mark.parametrize("password", ["", "wrong"])
 async def test_strangers_get_nothing(server: ValkeyServer, user: str, password: str) -> None:
     async with connect(server, user, password) as client:
-        with pytest.raises(AuthenticationError):
+        with pytest.raises((AuthenticationError, NoPermissionError)):
             await ask(client, "GET", "feed:{17}:7")
 
 
-async def test_who_says_nothing_gets_nothing(server: ValkeyServer) -> None:
+@pytest.mark.parametrize("command", [["GET", "feed:{17}:7"], ["INFO"], ["ACL", "WHOAMI"], ["SUBSCRIBE", "x"]])
+async def test_who_says_nothing_learns_whether_it_is_ready_and_no_more(
+    server: ValkeyServer, command: list[str]
+) -> None:
     async with Redis.from_url(server.url) as client:
-        with pytest.raises(AuthenticationError):
-            await ask(client, "GET", "feed:{17}:7")
+        assert await ask(client, "PING")
+        with pytest.raises(NoPermissionError):
+            await ask(client, *command)
+
+
+async def test_it_is_ready_when_its_data_is_loaded(tmp_path: Path) -> None:
+    server = build(tmp_path)
+    async with (
+        running(server.program(), tmp_path),
+        connect(server, "news-manager") as client,
+        client.pipeline(transaction=False) as many,
+    ):
+        for number in range(5_000):
+            many.lpush(f"feed:{{17}}:{number}", "42")
+        await many.execute()
+    server = build(tmp_path, {"key-load-delay": "200"})
+    async with running(server.program(), tmp_path), connect(server, "news-manager") as client:
+        assert await ask(client, "LLEN", "feed:{17}:4999") == 1
 
 
 async def test_data_outlives_the_server(tmp_path: Path) -> None:

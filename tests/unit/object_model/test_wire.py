@@ -164,6 +164,9 @@ LINK = Link(
     updated_at=TIME,
     visibility=Visibility.FOLLOWERS,
     version=3,
+    status_reason="moved",
+    checked_at=TIME,
+    moved_to="https://new.example/",
 )
 
 
@@ -205,6 +208,9 @@ def test_a_link_is_as_the_contract_has_it() -> None:
         "UpdatedAt": "2026-01-02T03:04:05.000600Z",
         "Visibility": "followers",
         "Version": 3,
+        "StatusReason": "moved",
+        "CheckedAt": "2026-01-02T03:04:05.000600Z",
+        "MovedTo": "https://new.example/",
     }
 
 

@@ -51,7 +51,7 @@ def check_that_they_fit(secrets: Secrets, folder: Path) -> None:
     assert nats_users(secrets) == {user: secrets[f"nats-{user}"]["password"] for user in PERMISSIONS}
     lines = secrets["news-manager-redis-acl"]["users.acl"].splitlines()
     digests = {line.split()[1]: line.split()[3] for line in lines[1:]}
-    assert lines[0] == "user default off"
+    assert lines[0] == "user default on nopass resetkeys resetchannels -@all +ping"
     for user, digest in digests.items():
         password = secrets[f"news-manager-redis-{user}"]["password"]
         assert digest == f"#{sha256(password.encode()).hexdigest()}"
