@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ def base(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
     subprocess.run(["tar", *left_out, "-C", str(folder), "-cf", str(archive), "."], check=True)
     podman("import", str(archive), BASE)
     archive.unlink()
+    shutil.rmtree(folder)
     return BASE
 
 

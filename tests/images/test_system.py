@@ -96,6 +96,7 @@ def system(podman: Podman, materials: Path, base: str, tmp_path_factory: pytest.
     )
     settings = {
         "api-gateway-config": {"RATE_LIMIT_FACTOR": "1000"},
+        "link-checker-config": {"LINK_CHECKER_CANARIES": f"http://{SITE}/ok"},
         "link-check-function-config": {"LINK_CHECKER_ALLOWED": SITE, "LINK_CHECKER_CONFINED": "true"},
     }
     with apart(), demo_site():
