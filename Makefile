@@ -30,7 +30,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --genera
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test faults images images-test bench check checkov fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults fuzz images images-test bench check checkov fmt proto lock hooks venv clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ images-test: venv ## build the images for real, and run the system in them from 
 
 bench: venv ## what requests and events cost, against one raw process (ARGS="--requests 3000 --rounds 5")
 	@$(BIN)/python -m tests.load.bench $(ARGS)
+
+fuzz: venv ## requests that nobody thought of, held against what the services say of themselves (ARGS="--examples 100")
+	@exec $(BIN)/python -m tests.fuzz $(ARGS)
 
 check: venv ## lint, formatting, types, import rules
 	$(BIN)/ruff check $(PLACES)

@@ -33,7 +33,7 @@ from pkg.link_manager.store import (
     Once,
     Place,
 )
-from pkg.link_manager.tags import MAX_TAGS, merge_tags, parse_tags, remove_tags, tag_key, too_many_tags
+from pkg.link_manager.tags import MAX_TAGS, merge_tags, parse_sought, parse_tags, remove_tags, too_many_tags
 from pkg.link_manager.urls import parse_url
 from pkg.link_manager.words import parse_search
 from pkg.object_model import interfaces
@@ -133,7 +133,7 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             request.url_regex,
             request.title_regex,
             request.description_regex,
-            tag_key(request.tag),
+            parse_sought(request.tag),
             " ".join(words),
             request.visibility or "",
             request.status or "",
@@ -143,7 +143,7 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             audience=audience,
             # One more than asked for tells whether there is another page.
             limit=limit + 1,
-            tag_key=tag_key(request.tag) or None,
+            tag_key=parse_sought(request.tag) or None,
             visibility=request.visibility,
             status=request.status,
             words=words,
@@ -161,7 +161,7 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
     async def get_tags(self, actor: Actor | None, request: GetTagsRequest) -> TagPage:
         limit = check_page_limit(request.limit)
         owner_id, audience = await self._look(actor, request.username)
-        prefix = tag_key(request.prefix)
+        prefix = parse_sought(request.prefix)
         scope = ("tags", owner_id, prefix)
         position = decode_page_token(request.start_token, scope, (str,))
         after = str(position[0]) if position else None

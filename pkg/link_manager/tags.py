@@ -20,6 +20,18 @@ def tag_key(tag: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", tag.strip()).casefold())
 
 
+def parse_sought(tag: str) -> str:
+    """The key of a tag that is looked for, or of how one begins; empty for any.
+
+    Raises:
+        InvalidArgument: no tag is so long.
+    """
+    # Not of the key, which can be longer: that of "ß" is "ss".
+    if len(tag) > MAX_TAG_LENGTH:
+        raise _too_long()
+    return tag_key(tag)
+
+
 def parse_tags(given: Iterable[str]) -> tuple[str, ...]:
     """The tags in their order, each once, as first written. Blank ones are left out.
 
@@ -58,9 +70,13 @@ def too_many_tags() -> InvalidArgument:
 def _parse_tag(given: str) -> str:
     tag = given.strip() if given.isascii() else unicodedata.normalize("NFC", given.strip())
     if len(tag) > MAX_TAG_LENGTH:
-        raise InvalidArgument(f"a tag has at most {MAX_TAG_LENGTH} characters; shorten it", code="tag_too_long")
+        raise _too_long()
     if "," in tag:
         raise InvalidArgument("a tag must not have a comma in it; send two tags", code="invalid_tag")
     if _CONTROL.search(tag):
         raise InvalidArgument("a tag must not have control characters in it; remove them", code="invalid_tag")
     return tag
+
+
+def _too_long() -> InvalidArgument:
+    return InvalidArgument(f"a tag has at most {MAX_TAG_LENGTH} characters; shorten it", code="tag_too_long")

@@ -44,8 +44,7 @@ class Body[RequestT: BaseModel]:
         return read_object(self.model, decode(await http.body()))
 
     def describe(self, path: str) -> dict[str, Any]:
-        schema = self.model.model_json_schema()
-        return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+        return {"requestBody": {"required": True, "content": {JSON: {"schema": _schema_of(self.model)}}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,14 @@ class Query[RequestT: BaseModel]:
         return read_query(self.model, sent, self.names)
 
     def describe(self, path: str) -> dict[str, Any]:
+        properties = _schema_of(self.model, by_alias=False)["properties"]
         return {
             "parameters": [
                 {
                     "name": name,
                     "in": "path" if f"{{{name}" in path else "query",
                     "required": self.model.model_fields[field].is_required(),
-                    "schema": {"type": "string"},
+                    "schema": properties[field],
                 }
                 for field, name in self.names.items()
             ]
@@ -107,6 +107,27 @@ class Download:
 
     content: AsyncIterator[bytes]
     media_type: str
+
+
+#: Of every endpoint. What a success holds is for pkg.object_model.wire to say.
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "description": "A failure.",
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["err", "code", "request_id"],
+                    "properties": {
+                        "err": {"type": "string", "minLength": 1},
+                        "code": {"type": "string", "pattern": "^[a-z_]+$"},
+                        "request_id": {"type": "string"},
+                    },
+                }
+            }
+        },
+    }
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,24 +185,42 @@ def build_endpoints(
 ) -> FastAPI:
     """The application that serves ``endpoints``. ``docs`` adds ``/docs`` and ``/openapi.json``, for developers."""
     app = _Application(title, docs=docs)
-    for endpoint in sorted(endpoints, key=lambda endpoint: not endpoint.hot):
+    for endpoint in endpoints:
         serve = endpoint.bind(caller_auth)
         if endpoint.hot:
-            app.add_route(endpoint.path, serve, methods=[endpoint.method])
             app.hot[endpoint.method, endpoint.path] = serve
-        else:
-            app.add_api_route(
-                endpoint.path,
-                serve,
-                methods=[endpoint.method],
-                name=endpoint.operation,
-                operation_id=f"{endpoint.method.lower()}{endpoint.path}",
-                description=endpoint.handle.__doc__ or "",
-                response_class=Response,
-                response_model=None,
-                openapi_extra=endpoint.reads.describe(endpoint.path),
-            )
+        app.add_api_route(
+            endpoint.path,
+            serve,
+            methods=[endpoint.method],
+            name=endpoint.operation,
+            tags=[endpoint.operation],
+            responses=_RESPONSES,
+            operation_id=f"{endpoint.method.lower()}{endpoint.path}",
+            description=endpoint.handle.__doc__ or "",
+            response_class=Response,
+            response_model=None,
+            openapi_extra=endpoint.reads.describe(endpoint.path),
+        )
     return app
+
+
+def _schema_of(model: type[BaseModel], *, by_alias: bool = True) -> dict[str, Any]:
+    """Whole, without references: those that pydantic makes would point to nowhere within a larger document."""
+    schema = model.model_json_schema(by_alias=by_alias)
+    definitions = schema.pop("$defs", {})
+
+    def resolve(part: Any) -> Any:  # noqa: ANN401  # JSON
+        if isinstance(part, list):
+            return [resolve(member) for member in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return resolve(definitions[part["$ref"].rpartition("/")[2]])
+        return {key: resolve(value) for key, value in part.items()}
+
+    resolved: dict[str, Any] = resolve(schema)
+    return resolved
 
 
 async def begun(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

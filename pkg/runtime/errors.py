@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from pkg.object_model.errors import DelinkciousError
 from pkg.runtime.context import current_context
@@ -117,8 +118,17 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         error_body(message, code, _request_id()),
         status_code=status,
         media_type="application/json",
-        headers=error.headers,
+        headers={"Allow": _allowed_methods(request)} if status == 405 else error.headers,
     )
+
+
+def _allowed_methods(request: Request) -> str:
+    """Those of all routes of the path: Starlette names the first one's."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    # A path of its own says more than one with a parameter in the same place.
+    path = min(matching, key=lambda path: "{" in path, default=None)
+    return ", ".join(sorted({method for route in routes if route.path == path for method in route.methods or ()}))
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:

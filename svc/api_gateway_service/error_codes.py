@@ -69,12 +69,14 @@ NEWS_AWAY: Final = (
 )
 USER_NOT_FOUND: Final = ErrorCode(404, "user_not_found", "There is no such user, or one of you has blocked the other.")
 
+TAG_TOO_LONG: Final = ErrorCode(400, "tag_too_long", "A tag is longer than 255 characters.")
 PAGE_ERRORS: Final = (
     ErrorCode(400, "invalid_limit", "limit must be between 1 and 200."),
     ErrorCode(400, "invalid_start_token", "The token is damaged, or belongs to a list with other filters."),
 )
 FILTER_ERRORS: Final = (
     *PAGE_ERRORS,
+    TAG_TOO_LONG,
     ErrorCode(400, "invalid_regex", "The regular expression cannot be read, or uses what is not supported anywhere."),
     ErrorCode(400, "regex_too_complex", "The regular expression would take too long."),
     ErrorCode(400, "regex_too_long", "The regular expression is too long."),
@@ -91,7 +93,7 @@ LINK_ERRORS: Final = (
     *URL_ERRORS,
     ErrorCode(400, "title_too_long", "The title is longer than 1,024 characters."),
     ErrorCode(400, "description_too_long", "The description is longer than 65,536 characters."),
-    ErrorCode(400, "tag_too_long", "A tag is longer than 255 characters."),
+    TAG_TOO_LONG,
     ErrorCode(400, "invalid_tag", "A tag has a comma or a control character in it."),
     ErrorCode(400, "too_many_tags", "More than 100 tags."),
 )

@@ -186,9 +186,17 @@ def _fields(arguments: Iterable[Argument], *, json: bool) -> Schema:
         schema = argument.kind.text_schema()
         example = _example(argument, schema)
         if json:
-            schema = argument.kind.json_schema()
+            schema = _or_null(argument.kind.json_schema())
         properties[argument.name] = {**schema, "description": argument.description, "examples": [example]}
     return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _or_null(schema: Schema) -> Schema:
+    """Null counts as not sent."""
+    if "oneOf" in schema:
+        return schema | {"oneOf": [*schema["oneOf"], {"type": "null"}]}
+    nullable = schema | {"type": [schema["type"], "null"]}
+    return nullable | {"enum": [*schema["enum"], None]} if "enum" in schema else nullable
 
 
 def _body(arguments: Sequence[Argument]) -> dict[str, Any]:

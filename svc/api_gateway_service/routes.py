@@ -80,7 +80,7 @@ def _reading(handlers: Handlers) -> list[Operation]:
             reads=Arguments(parameters.TAG_FILTERS),
             handle=handlers.get_tags,
             reply=schemas.TAG_PAGE,
-            errors=(*error_codes.PAGE_ERRORS, error_codes.LINKS_AWAY),
+            errors=(*error_codes.PAGE_ERRORS, error_codes.TAG_TOO_LONG, error_codes.LINKS_AWAY),
         ),
         Operation(
             name="get_user_links",

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from pkg.images.catalogue import IMAGES
 from pkg.images.pins import read_pins, write_digests
 from tests.manifests.given import make_secrets
-from tests.manifests.objects import ROOT, Object, find, of_kind, render, selects
+from tests.manifests.objects import ROOT, Object, find, of_kind, render, selects, workloads
 from tests.manifests.pod_security import house_faults, restricted_faults
-from tests.manifests.relations import every_fault
+from tests.manifests.relations import every_fault, image_faults
 from tests.manifests.schemas import newest_versions, schema_faults
 from tests.manifests.test_flows import allowed, listed, pods
 from tests.manifests.test_given import given_faults
@@ -57,6 +58,20 @@ def test_production_is_held_to_all_of_it(house: Path) -> None:
     replicas = {thing["metadata"]["name"]: thing["spec"]["replicas"] for thing in of_kind(objects, "Deployment")}
     assert replicas.pop("operator") == 0, "who can do much is there when somebody needs it"
     assert min(replicas.values()) >= 2
+
+
+def test_images_of_ours_may_be_in_any_registry(house: Path) -> None:
+    resolve(house)
+    file = house / "k8s" / "overlays" / "production" / "kustomization.yaml"
+    names = sorted(image.repository for image in IMAGES)
+    moved = ", ".join(f"{{name: {name}, newName: registry.example:5000/we/{name}}}" for name in names)
+    file.write_text(f"{file.read_text()}\nimages: [{moved}]\n")
+    objects = render(house / "k8s" / "overlays" / "production")
+    used = {container["image"] for workload in workloads(objects) for container in workload.containers}
+    ours = {image for image in used if "delinkcious" in image}
+    assert ours >= {"registry.example:5000/we/delinkcious-link:0.1.0"}
+    assert all(image.startswith("registry.example:5000/we/") and image.endswith(":0.1.0") for image in ours)
+    assert list(image_faults(objects)) == []
 
 
 def test_nobody_goes_without_a_budget_of_disruptions(objects: list[Object]) -> None:

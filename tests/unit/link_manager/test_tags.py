@@ -2,7 +2,16 @@
 
 import pytest
 
-from pkg.link_manager.tags import MAX_TAG_LENGTH, MAX_TAGS, mend_tag, merge_tags, parse_tags, remove_tags, tag_key
+from pkg.link_manager.tags import (
+    MAX_TAG_LENGTH,
+    MAX_TAGS,
+    mend_tag,
+    merge_tags,
+    parse_sought,
+    parse_tags,
+    remove_tags,
+    tag_key,
+)
 from pkg.object_model.errors import InvalidArgument
 
 
@@ -37,6 +46,14 @@ def test_refused(tag: str, code: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         parse_tags([tag])
     assert refused.value.code == code
+
+
+def test_no_tag_that_is_looked_for_is_longer_than_any() -> None:
+    assert parse_sought("\u00df" * MAX_TAG_LENGTH) == "ss" * MAX_TAG_LENGTH
+    assert parse_sought("") == ""
+    with pytest.raises(InvalidArgument) as refused:
+        parse_sought("a" * (MAX_TAG_LENGTH + 1))
+    assert refused.value.code == "tag_too_long"
 
 
 def test_a_link_has_at_most_a_hundred_different_tags() -> None:

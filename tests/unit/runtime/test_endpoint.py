@@ -143,6 +143,8 @@ async def test_the_caller_is_checked_before_anything_is_read(service: InternalSe
 async def test_paths_are_exact_and_errors_are_ours(service: InternalService) -> None:
     assert await service.refused("GET", "/links/") == (404, "no_such_path")
     assert await service.refused("PATCH", "/links") == (405, "method_not_allowed")
+    allowed = (await service.call("PATCH", "/links")).headers["allow"]
+    assert allowed == "GET, POST"
     assert await service.refused("GET", "/import") == (405, "method_not_allowed")
 
 

@@ -1,0 +1,1 @@
+"""Requests that nobody thought of, made of what the services say of themselves: ``make fuzz``."""
