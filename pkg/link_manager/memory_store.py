@@ -253,7 +253,10 @@ class MemoryLinkStore(LinkStore):
         return answer
 
     async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
-        self._shelves.pop(user_id, None)
+        shelf = self._shelves.pop(user_id, _Shelf())
+        for url_key in shelf.versions:
+            if not any(url_key in other.links for other in self._shelves.values()):
+                self._checks.pop(url_key, None)
         self.events[:] = [event for event in self.events if event.user_id != user_id]
         return None
 

@@ -20,7 +20,7 @@ import asyncpg
 
 from pkg.events.messages import partition_of
 from pkg.events.outbox import erase_events, insert_events, outbox_row
-from pkg.link_manager.checks import Change, Check, unknown
+from pkg.link_manager.checks import Change, Check
 from pkg.link_manager.store import (
     AnsweredBeforeError,
     Audience,
@@ -221,10 +221,12 @@ _CHECK_NAMES: Final = (
 _CHECK_COLUMNS: Final = ", ".join(_CHECK_NAMES)
 # On its own, before the row is locked: who adds rows for links that they have locked must not wait for who waits for
 # those links.
+# What links from before there were these rows say of the URL is where its row begins; who has no such link makes none.
 _MAKE_CHECK: Final = f"""
 INSERT INTO link_checks (url_key, {_CHECK_COLUMNS})
-SELECT $1, {", ".join(f"${number}" for number in range(2, 2 + len(_CHECK_NAMES)))}
-WHERE EXISTS (SELECT FROM links WHERE url_key = $1)
+SELECT $1, status, '', '', NULL::timestamptz, $2, status = 1, 0, NULL::timestamptz, NULL::timestamptz, $2, '[]'::jsonb
+FROM (SELECT CASE WHEN bool_or(status = 1) THEN 1 ELSE max(status) END AS status FROM links WHERE url_key = $1) AS l
+WHERE status IS NOT NULL AND NOT EXISTS (SELECT FROM link_checks WHERE url_key = $1)
 ON CONFLICT DO NOTHING"""
 _LOCK_CHECK: Final = f"SELECT {_CHECK_COLUMNS} FROM link_checks WHERE url_key = $1 FOR UPDATE"
 _KEEP_CHECK: Final = f"""
@@ -299,10 +301,12 @@ _ERASE: Final = tuple(
         "links": "id",
         "link_tags": "tag_key, created_at, link_id",
         "tag_counts": "tag_key",
-        "link_versions": "url_key",
         "answers": "key",
     }.items()
 )
+#: Of every URL that the user ever saved, so they go last.
+_FIND_VERSIONS: Final = "SELECT url_key FROM link_versions WHERE user_id = $1 LIMIT $2"
+_ERASE_VERSIONS: Final = "DELETE FROM link_versions WHERE user_id = $1 AND url_key = ANY($2::bytea[])"
 _ERASE_COUNTS: Final = "DELETE FROM link_counts WHERE user_id = $1"
 
 type _Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -438,7 +442,7 @@ class SqlLinkStore(LinkStore):
 
     async def keep_check(self, url_key: bytes, at: datetime, weigh: Callable[[Check], Check | None]) -> bool:
         with database_errors():
-            await self._pool.execute(_MAKE_CHECK, url_key, *_check_values(unknown(at)))
+            await self._pool.execute(_MAKE_CHECK, url_key, at)
             async with self._pool.acquire() as connection, connection.transaction():
                 row = await connection.fetchrow(_LOCK_CHECK, url_key)
                 check = row and weigh(_read_check(row))
@@ -498,14 +502,33 @@ class SqlLinkStore(LinkStore):
 
     async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:
         with database_errors():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_LOCK_IF_THERE, user_id)
-                removed = [await connection.execute(statement, user_id, _ERASE_BATCH) for statement in _ERASE]
-                if any(status != "DELETE 0" for status in removed):
+            async with self._pool.acquire() as connection:
+                if await _erase_rows(connection, user_id) or await _forget_urls(connection, user_id):
                     return after
-                await connection.execute(_ERASE_COUNTS, user_id)
                 partition = partition_of(user_id)
-                return await erase_events(connection, ("UserId",), user_id, range(partition, partition + 1), after)
+                async with connection.transaction():
+                    await connection.execute(_ERASE_COUNTS, user_id)
+                    return await erase_events(connection, ("UserId",), user_id, range(partition, partition + 1), after)
+
+
+async def _erase_rows(connection: _Connection, user_id: int) -> bool:
+    """Whether there were any. Of each table some."""
+    async with connection.transaction():
+        await connection.execute(_LOCK_IF_THERE, user_id)
+        removed = [await connection.execute(statement, user_id, _ERASE_BATCH) for statement in _ERASE]
+    return any(status != "DELETE 0" for status in removed)
+
+
+async def _forget_urls(connection: _Connection, user_id: int) -> bool:
+    """Whether there were any. What is known of a URL goes with the last who had it.
+
+    In no transaction: who keeps a verdict locks what is known of the URL, and then links.
+    """
+    url_keys = [url_key for (url_key,) in await connection.fetch(_FIND_VERSIONS, user_id, _ERASE_BATCH)]
+    if url_keys:
+        await connection.execute(_FORGET_CHECKS, url_keys)
+        await connection.execute(_ERASE_VERSIONS, user_id, url_keys)
+    return bool(url_keys)
 
 
 # --- writing, inside a transaction that holds the user's lock ---------------------------------------------------------

@@ -21,6 +21,7 @@ from tests.contract.link_store.links import (
     delete,
     events_of,
     ids,
+    key,
     make_link,
     tags,
     take_in,
@@ -74,6 +75,26 @@ async def test_nothing_of_a_link_is_remembered(store: LinkStore, user_id: int) -
     await add(store, user_id, make_link(1))
     await erase(store, user_id)
     assert (await add(store, user_id, make_link(2, url="https://1.example/"))).version == 1
+
+
+async def test_what_is_known_of_a_url_goes_with_the_last_who_had_it(store: LinkStore, user_id: int) -> None:
+    other = user_id + NOBODY
+    own, shared, left = (f"https://{name}.of-{user_id}.example/" for name in ("own", "shared", "left"))
+    for number, url in enumerate((own, shared, left), 1):
+        await add(store, user_id, make_link(number, url=url))
+        assert await store.keep_check(key(url), EARLIER, lambda known: replace(known, moved_to=own))
+    await add(store, other, make_link(1, url=shared))
+    await delete(store, user_id, left)
+
+    async def known() -> set[str]:
+        due = {check.url_key for check in await store.find_due(EARLIER + timedelta(days=1_000), 1_000_000)}
+        return {url for url in (own, shared, left) if key(url) in due}
+
+    assert await known() == {own, shared, left}
+    await erase(store, user_id)
+    assert await known() == {shared}
+    await erase(store, other)
+    assert await known() == set()
 
 
 async def test_erasing_twice_and_whoever_is_not_there(store: LinkStore, user_id: int) -> None:
