@@ -20,7 +20,7 @@ import asyncpg
 
 from pkg.events.messages import partition_of
 from pkg.events.outbox import erase_events, insert_events, outbox_row
-from pkg.link_manager.checks import Change, Check, unknown
+from pkg.link_manager.checks import Change, Check
 from pkg.link_manager.store import (
     AnsweredBeforeError,
     Audience,
@@ -221,10 +221,12 @@ _CHECK_NAMES: Final = (
 _CHECK_COLUMNS: Final = ", ".join(_CHECK_NAMES)
 # On its own, before the row is locked: who adds rows for links that they have locked must not wait for who waits for
 # those links.
+# What links from before there were these rows say of the URL is where its row begins; who has no such link makes none.
 _MAKE_CHECK: Final = f"""
 INSERT INTO link_checks (url_key, {_CHECK_COLUMNS})
-SELECT $1, {", ".join(f"${number}" for number in range(2, 2 + len(_CHECK_NAMES)))}
-WHERE EXISTS (SELECT FROM links WHERE url_key = $1)
+SELECT $1, status, '', '', NULL::timestamptz, $2, status = 1, 0, NULL::timestamptz, NULL::timestamptz, $2, '[]'::jsonb
+FROM (SELECT CASE WHEN bool_or(status = 1) THEN 1 ELSE max(status) END AS status FROM links WHERE url_key = $1) AS l
+WHERE status IS NOT NULL AND NOT EXISTS (SELECT FROM link_checks WHERE url_key = $1)
 ON CONFLICT DO NOTHING"""
 _LOCK_CHECK: Final = f"SELECT {_CHECK_COLUMNS} FROM link_checks WHERE url_key = $1 FOR UPDATE"
 _KEEP_CHECK: Final = f"""
@@ -440,7 +442,7 @@ class SqlLinkStore(LinkStore):
 
     async def keep_check(self, url_key: bytes, at: datetime, weigh: Callable[[Check], Check | None]) -> bool:
         with database_errors():
-            await self._pool.execute(_MAKE_CHECK, url_key, *_check_values(unknown(at)))
+            await self._pool.execute(_MAKE_CHECK, url_key, at)
             async with self._pool.acquire() as connection, connection.transaction():
                 row = await connection.fetchrow(_LOCK_CHECK, url_key)
                 check = row and weigh(_read_check(row))

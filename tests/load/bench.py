@@ -23,6 +23,7 @@ import asyncpg
 from tests.e2e.client import api_client, eventually
 from tests.e2e.stack import ROOT, Stack, running_stack
 from tests.load.event_path import measure_delay, measure_events
+from tests.load.link_checks import CONCURRENCY, HOSTS, measure_checks
 from tests.load.parts import measure_parts
 from tests.load.processor_time import processor_seconds
 from tests.load.requests import http_request, load
@@ -133,6 +134,16 @@ async def run(options: argparse.Namespace) -> None:
                 print("          " + ", ".join(f"{name} {spent:.0f}" for name, spent in micros.items() if spent >= 1))
             delay = await measure_delay(stack, password, options.rounds * 5)
             print(f"\none event alone, from its commit into a feed: {delay * 1e3:.0f} ms")
+    await compare_checks(options.rounds)
+
+
+async def compare_checks(rounds: int) -> None:
+    ours, bare = await measure_checks(rounds)
+    print(f"\nchecks of healthy pages, {HOSTS} hosts, {CONCURRENCY} at once")
+    print(f"  checker     {ours}")
+    print(f"  bare HEAD   {bare}")
+    shares = [theirs / its for its, theirs in zip(ours.micros, bare.micros, strict=True)]
+    print(f"  share       {median(shares):7.2f}   ({min(shares):.2f} to {max(shares):.2f} in {len(shares)} rounds)")
 
 
 async def fill(stack: Stack) -> None:

@@ -8,11 +8,12 @@ import asyncpg
 import pytest
 
 from pkg.events.messages import partition_of
+from pkg.link_manager.checks import Check
 from pkg.link_manager.regex import parse_regex
 from pkg.link_manager.sql_store import SqlLinkStore
 from pkg.link_manager.store import DueCheck
 from pkg.object_model.errors import Conflict, InvalidArgument
-from pkg.object_model.types import Link
+from pkg.object_model.types import Link, LinkStatus
 from pkg.runtime.context import RequestContext, use_context
 from tests.contract.link_store.links import (
     NO_LIMIT,
@@ -118,6 +119,16 @@ async def test_code_of_before_writes_links_that_are_looked_at_too(link_pool: asy
     assert key(url) not in {check.url_key for check in await store.find_due(now, 1_000_000)}
     await store.schedule_late(now + timedelta(minutes=5), now, 1_000_000)
     assert DueCheck(key(url), user_id) in await store.find_due(now, 1_000_000)
+    # What it knew of the URL is not forgotten when the first look of ours meets with trouble.
+    await link_pool.execute("DELETE FROM link_checks WHERE url_key = $1", key(url))
+    await link_pool.execute("UPDATE links SET status = 1, check_asked_at = now() WHERE user_id = $1", user_id)
+    known: list[Check] = []
+
+    def note(check: Check) -> None:
+        known.append(check)
+
+    await store.keep_check(key(url), now, note)
+    assert [(check.status, check.seen_alive) for check in known] == [(LinkStatus.VALID, True)]
     # Its counts were left out.
     await link_pool.execute("DELETE FROM links WHERE user_id = $1", user_id)
 
