@@ -33,7 +33,7 @@ RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /app \
 FROM ${BASE} AS runtime
 RUN useradd --key UID_MAX=65532 --uid 65532 --user-group --no-log-init --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin delinkcious \
-    && find /usr/local/lib /usr/lib/python3* -type d \( -name pip -o -name 'pip-*' -o -name ensurepip \) \
+    && find /usr/local/lib /usr/lib -type d \( -name pip -o -name 'pip-*' -o -name ensurepip \) \
         -prune -exec rm -r {} + \
     && rm -f /usr/local/bin/pip*
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -51,7 +51,7 @@ images: venv ## build every container image, with Docker or Podman (ARGS="--only
 	@$(BIN)/python cmd/build_images.py $(ARGS)
 
 images-test: venv ## build the images for real, and run the system in them from its manifests (needs Podman)
-	$(BIN)/python -m pytest tests/images $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/images --capture=no $(PYTEST_ARGS)
 
 bench: venv ## what requests and events cost, against one raw process (ARGS="--requests 3000 --rounds 5")
 	@$(BIN)/python -m tests.load.bench $(ARGS)

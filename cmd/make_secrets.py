@@ -28,6 +28,7 @@ import yaml  # noqa: E402  # after the line above, as the rest
 
 from pkg.local_stack.secret_store import write_private  # noqa: E402
 from pkg.provisioning.cluster_secrets import (  # noqa: E402
+    VALKEY_LIST,
     Secrets,
     as_manifests,
     read_values,
@@ -66,7 +67,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
         "--update",
         action="store_true",
         help="with --apply: also write those anew that are there and lack something, as a list of users that lacks a"
-        " service; their values stay. Not while Valkey's passwords are rotated: its list alone knows the second one",
+        " service; their values stay",
     )
     parser.add_argument("--context", metavar="NAME", help="with --apply: which cluster, as kubectl calls it")
     arguments = parser.parse_args(words)
@@ -89,6 +90,10 @@ def make(existing: Secrets, environment: Mapping[str, str]) -> Secrets:
         raise StartError(f"a Secret that is there cannot be used: {error}") from None
     made = render_secrets(lambda name: values.setdefault(name, (new_secret(),)))
     return {**made, **read_github(environment)}
+
+
+def is_rotated(valkey_list: Mapping[str, str]) -> bool:
+    return any(line.count(" #") > 1 for content in valkey_list.values() for line in content.splitlines())
 
 
 class Cluster:
@@ -146,6 +151,11 @@ def apply(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None
     print(f"made: {', '.join(sorted(missing)) or 'none, all are there'}")
     behind = {name for name in wanted.keys() & existing.keys() if wanted[name] != existing[name]}
     if arguments.update:
+        if VALKEY_LIST in behind and is_rotated(existing[VALKEY_LIST]):
+            raise StartError(
+                f"{VALKEY_LIST} holds two passwords of one user, of which no other Secret knows the second; finish that"
+                " rotation first, as docs/secrets.md has it"
+            )
         cluster.replace(as_manifests(wanted, arguments.namespace, behind))
         print(f"written anew: {', '.join(sorted(behind)) or 'none'}")
     elif behind:

@@ -19,6 +19,7 @@ type Secrets = Mapping[str, Mapping[str, str]]
 GITHUB: Final = "github-creds"
 GITHUB_CLIENT_ID: Final = "github-client-id"
 GITHUB_CLIENT_SECRET: Final = "github-client-secret"  # noqa: S105  # the name of one, as the next ones
+VALKEY_LIST: Final = "news-manager-redis-acl"
 _PASSWORD: Final = "password"  # noqa: S105
 _MUTUAL_AUTH: Final = "mutual-auth.yaml"
 #: Nobody in Valkey may do everything: whoever runs the cluster changes the list itself.
@@ -52,7 +53,7 @@ def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Secrets:
     authorization = json.dumps(render_authorization(lambda user: values_of(f"nats.{user}")[0]), indent=2)
     secrets["nats-cluster-authorization"] = {"authorization.conf": f"authorization: {authorization}\n"}
     access_list = render_access_list(lambda user: values_of(f"valkey.{user}"), _VALKEY_USERS)
-    secrets["news-manager-redis-acl"] = {"users.acl": access_list}
+    secrets[VALKEY_LIST] = {"users.acl": access_list}
     for name, party in _MUTUAL_AUTH_SECRETS.items():
         secrets[name] = {_MUTUAL_AUTH: render_mutual_auth(party, values_of)}
     return secrets

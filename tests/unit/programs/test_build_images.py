@@ -78,7 +78,7 @@ def test_an_image_is_built_measured_and_described(engine: FakeEngine) -> None:
     code, output, errors = engine.build("--only", "user", "--prefix", "example.org/me/", "--tag", "7")
     assert (code, errors) == (0, "")
     assert output.splitlines()[0] == "base: base:1, 150.0 MB"
-    assert output.splitlines()[1].startswith("example.org/me/delinkcious-user:7: 56.5 MB over the base")
+    assert output.splitlines()[-1].startswith("example.org/me/delinkcious-user:7: 56.5 MB over the base")
 
     (words,) = engine.asked("build")
     told = set(words)

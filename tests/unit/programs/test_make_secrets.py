@@ -210,6 +210,18 @@ def test_two_values_stay_two(cluster: FakeCluster) -> None:
     assert cluster.secrets()["link-db-service"] == secrets["link-db-service"]
 
 
+def test_a_list_in_the_middle_of_a_rotation_is_left(cluster: FakeCluster) -> None:
+    cluster.apply()
+    secrets = cluster.secrets()
+    listed = secrets["news-manager-redis-acl"]["users.acl"].replace("news-manager on ", f"news-manager on #{'0' * 64} ")
+    secrets["news-manager-redis-acl"] = {"users.acl": listed}
+    cluster.store(secrets)
+    code, _, said = cluster.apply("--update")
+    assert code == 1
+    assert "finish that rotation first" in said
+    assert cluster.secrets() == secrets
+
+
 def test_a_secret_of_somebody_else_is_told_and_left(cluster: FakeCluster) -> None:
     cluster.apply()
     broken = cluster.secrets() | {"link-mutual-auth": {"mutual-auth.yaml": "accepts: [1"}}
