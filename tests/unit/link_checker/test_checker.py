@@ -354,9 +354,9 @@ async def test_who_waited_for_others_all_the_time_says_nothing_of_the_site() -> 
     busy = [verdict for verdict in verdicts if isinstance(verdict, Unavailable)]
     timed_out = [verdict.reason for verdict in verdicts if isinstance(verdict, Verdict)]
     assert {fault.code for fault in busy} == {"link_checker_busy"}
-    # The second may get the place in the moment in which its own time ends.
+    # The second may get the place in the moment in which its own time ends, before or after it has asked.
     assert set(timed_out) == {"timed_out"}
-    assert len(timed_out) == len(site.asked) <= 2
+    assert 1 <= len(site.asked) <= len(timed_out) <= 2
 
 
 # --- size -----------------------------------------------------------------------------------------------------------
