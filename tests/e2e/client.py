@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +71,12 @@ class ApiClient:
             token = page["NextPageToken"]
             if not token:
                 return links
+
+
+def as_saved(links: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Without what the link checker says of each, in its own time."""
+    said = {"Status", "StatusReason", "CheckedAt", "MovedTo"}
+    return [{name: value for name, value in link.items() if name not in said} for link in links]
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.e2e.client import ApiClient, api_client
+from tests.e2e.client import ApiClient, api_client, as_saved
 from tests.e2e.stack import Stack, running_stack
 
 JSON = {"Content-Type": "application/json"}
@@ -117,16 +117,9 @@ async def eve(shared_stack: Stack) -> AsyncIterator[ApiClient]:
         yield client
 
 
-#: What the link checker says, in its own time.
-OF_THE_CHECKER = {"Status", "StatusReason", "CheckedAt", "MovedTo"}
-
-
 async def state(client: ApiClient) -> tuple[Any, ...]:
     return (
-        [
-            {name: value for name, value in link.items() if name not in OF_THE_CHECKER}
-            for link in await client.all_links(limit="200")
-        ],
+        as_saved(await client.all_links(limit="200")),
         await client.expect("GET", "/v1/tags"),
         await client.expect("GET", "/v1/following"),
         (await client.expect("GET", "/v1/me"))["user"],
