@@ -16,15 +16,16 @@ MAX_NOTED: Final = 10_000
 
 
 class TokenUses:
-    def __init__(self, store: UserStore) -> None:
+    def __init__(self, store: UserStore, *, max_noted: int = MAX_NOTED) -> None:
         self._store = store
+        self._max_noted = max_noted
         self._noted: dict[TokenKey, datetime] = {}
 
     def note(self, token: KnownToken, now: datetime) -> None:
         if token.last_used_at is not None and now - token.last_used_at < RESOLUTION:
             return
         key = TokenKey(token.identity.actor.user_id, token.identity.token.id)
-        if key in self._noted or len(self._noted) < MAX_NOTED:
+        if key in self._noted or len(self._noted) < self._max_noted:
             self._noted[key] = now
 
     async def write(self) -> int:
@@ -39,6 +40,6 @@ class TokenUses:
         try:
             await self._store.record_uses(noted)
         except DelinkciousError:
-            self._noted = dict(list((noted | self._noted).items())[:MAX_NOTED])
+            self._noted = dict(list((noted | self._noted).items())[: self._max_noted])
             raise
         return len(noted)
