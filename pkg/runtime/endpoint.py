@@ -7,10 +7,11 @@ become answers in the layer around the application (``pkg.runtime.http_service``
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from fastapi import FastAPI
 from pydantic import BaseModel
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -21,6 +22,15 @@ from pkg.runtime.caller_auth import Call, CallerAuth
 from pkg.runtime.json import decode, encode
 
 JSON: Final = "application/json"
+
+
+class _Text(StringConvertor):
+    """The rest of a path, whatever is in it: Starlette's own ``path`` ends at a line feed, which is then not found."""
+
+    regex: ClassVar[str] = "(?s:.*)"
+
+
+register_url_convertor("text", _Text())
 
 #: What a handler returns: a JSON object; one that is encoded already; or a file that is sent as it is made.
 type Answer = Mapping[str, Any] | bytes | Download

@@ -68,7 +68,7 @@ def _directory(handlers: "_Handlers") -> list[Endpoint[Any]]:
         Endpoint(
             method="GET",
             # A name with a slash in it is nobody's, which is for the manager to say.
-            path="/users/{name:path}",
+            path="/users/{name:text}",
             operation="users.read",
             reads=Query(GetUserRequest, {"name": "name"}),
             handle=handlers.get_user,

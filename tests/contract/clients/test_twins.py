@@ -132,7 +132,7 @@ async def reading(these: Services) -> AsyncIterator[Awaitable[Any]]:
         yield links.get_links(alice, GetLinksRequest.model_validate({"username": "alice"} | filters))
     yield links.get_tags(alice, GetTagsRequest(username="alice", prefix="T"))
     yield links.get_tags(alice, GetTagsRequest(username="alice", limit=0))
-    for name in ("nobody", "", "a/b", "..", "é", "%41lice"):
+    for name in ("nobody", "", "a/b", "a\nb", "..", "é", "%41lice"):
         yield links.get_links(None, GetLinksRequest(username=name))
         yield links.count_links(None, name)
         yield everything(links.export_links(None, name))
@@ -160,7 +160,7 @@ async def knowing_people(these: Services) -> AsyncIterator[Awaitable[Any]]:
     for name in ("DAVE", "", "a b", "a/b", "d" * 40, "-d", "dave\u202e"):
         yield users.register(None, RegisterRequest(name=name, email="x@mail.example"))
     yield users.register(None, RegisterRequest(name="erin", email="not an address"))
-    for name in ("dave", "Dave", "nobody", "a/b", "..", ".", "a b", "é", "%41lice", "a?b#c", "", "find"):
+    for name in ("dave", "Dave", "nobody", "a/b", "a\nb", "\n", "..", ".", "a b", "é", "%41lice", "a?b#c", "", "find"):
         yield users.get_user(None, name)
     yield users.find_users(["dave", "DAVE", "nobody", "", "a/b"])
     yield users.find_names([1_001, 1_002, 5])
@@ -259,7 +259,7 @@ async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
     yield graph.follow(bob, FollowRequest(followed="", follower="bob"))
     yield graph.follow(bob, FollowRequest(followed="alice", follower="carol"))
     yield graph.follow(None, FollowRequest(followed="alice", follower="bob"))
-    for name in ("alice", "bob", "nobody", "", "a/b", "..", "é"):
+    for name in ("alice", "bob", "nobody", "", "a/b", "a\nb", "..", "é"):
         yield graph.get_followers(None, GetFollowRequest(username=name))
         yield graph.get_following(bob, GetFollowRequest(username=name, limit=1))
     for limit in (0, 201, -1):
