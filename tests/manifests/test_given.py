@@ -102,7 +102,7 @@ def read_as_its_program_does(container: Object, given: Given) -> set[str]:
     Raises:
         StartError: it would not start.
     """
-    image = container["image"].partition(":")[0].rpartition("/")[2]
+    image = container["image"].rpartition("/")[2].partition(":")[0]
     words = [*container.get("command", []), *container.get("args", [])]
     if image == "delinkcious-operations":
         program = next(word for word in words if word in PROGRAMS)

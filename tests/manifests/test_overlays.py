@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from pkg.images.catalogue import IMAGES
-from pkg.images.pins import read_pins, write_digests
+from pkg.images.pins import read_pins
+from pkg.images.releases import PRODUCTION, read_release, write_release
 from tests.manifests.given import make_secrets
 from tests.manifests.objects import ROOT, Object, find, of_kind, render, selects, workloads
 from tests.manifests.pod_security import house_faults, restricted_faults
 from tests.manifests.relations import every_fault, image_faults
+from tests.manifests.resolved import resolve_pins, resolve_release
 from tests.manifests.schemas import newest_versions, schema_faults
 from tests.manifests.test_flows import allowed, listed, pods
 from tests.manifests.test_given import given_faults
 
-DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 SECRETS = {name: set(content) for name, content in make_secrets().items()}
 
 
@@ -31,17 +31,18 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def resolve(house: Path, *names: str) -> None:
-    pins = house / "k8s" / "components" / "pins" / "kustomization.yaml"
-    write_digests(dict.fromkeys(names or read_pins(pins), DIGEST), pins)
+def resolve(house: Path) -> None:
+    resolve_pins(house)
+    resolve_release(house, "production")
 
 
 @pytest.mark.parametrize(
     "resolved", [(), ("postgres", "nats"), ("valkey/valkey", "nats"), ("postgres", "valkey/valkey")]
 )
 def test_production_refuses_an_image_without_a_digest(house: Path, resolved: tuple[str, ...]) -> None:
+    resolve_release(house, "production")
     if resolved:
-        resolve(house, *resolved)
+        resolve_pins(house, *resolved)
     with pytest.raises(AssertionError, match=r"index 1 is out of bounds for value (postgres|valkey/valkey|nats):"):
         render(house / "k8s" / "overlays" / "production")
 
@@ -60,17 +61,30 @@ def test_production_is_held_to_all_of_it(house: Path) -> None:
     assert min(replicas.values()) >= 2
 
 
-def test_images_of_ours_may_be_in_any_registry(house: Path) -> None:
+def test_production_refuses_an_image_of_ours_that_was_never_built(house: Path) -> None:
     resolve(house)
-    file = house / "k8s" / "overlays" / "production" / "kustomization.yaml"
-    names = sorted(image.repository for image in IMAGES)
-    moved = ", ".join(f"{{name: {name}, newName: registry.example:5000/we/{name}}}" for name in names)
-    file.write_text(f"{file.read_text()}\nimages: [{moved}]\n")
+    file = house / PRODUCTION
+    built = read_release(file)
+    write_release(file, {name: image for name, image in built.items() if name != "news"})
+    with pytest.raises(AssertionError, match=r"data\.news` is missing"):
+        render(house / "k8s" / "overlays" / "production")
+
+
+def test_a_release_runs_each_image_in_its_own_version(house: Path) -> None:
+    resolve(house)
+    built = read_release(house / PRODUCTION)
     objects = render(house / "k8s" / "overlays" / "production")
-    used = {container["image"] for workload in workloads(objects) for container in workload.containers}
-    ours = {image for image in used if "delinkcious" in image}
-    assert ours >= {"registry.example:5000/we/delinkcious-link:0.1.0"}
-    assert all(image.startswith("registry.example:5000/we/") and image.endswith(":0.1.0") for image in ours)
+    seen = set()
+    for workload in workloads(objects):
+        ours = {container["image"] for container in workload.containers if "delinkcious" in container["image"]}
+        for name in [name for name, version in built.items() if version.reference in ours]:
+            seen.add(name)
+            assert ours == {built[name].reference}
+            assert workload.labels["app.kubernetes.io/version"] == built[name].tag
+            assert workload.object["metadata"]["labels"]["app.kubernetes.io/version"] == built[name].tag
+            if workload.kind == "Job":
+                assert workload.name.endswith(f"-{built[name].tag}"), "a Job that is there cannot be changed"
+    assert seen == built.keys()
     assert list(image_faults(objects)) == []
 
 
