@@ -94,7 +94,7 @@ def test_the_table_is_long_enough() -> None:
 
 @pytest.mark.parametrize("kind", HOSTS)
 async def test_hostile_hosts(kind: str) -> None:
-    async with listening() as inside, LinkChecker(ports=[inside.port], lookup=everything_is_here) as checker:
+    async with listening() as inside, LinkChecker(pause=0, ports=[inside.port], lookup=everything_is_here) as checker:
         for host in HOSTS[kind]:
             verdict = await look(checker, url_of(host, inside.port))
             assert (verdict.status, verdict.reason in REFUSED) == (LinkStatus.PENDING, True), (host, verdict)
@@ -102,7 +102,10 @@ async def test_hostile_hosts(kind: str) -> None:
 
 
 async def test_hostile_urls() -> None:
-    async with listening() as inside, LinkChecker(ports=[inside.port, 80], lookup=everything_is_here) as checker:
+    async with (
+        listening() as inside,
+        LinkChecker(pause=0, ports=[inside.port, 80], lookup=everything_is_here) as checker,
+    ):
         for url in URLS:
             verdict = await look(checker, url.format(port=inside.port))
             assert (verdict.status, verdict.reason in REFUSED) == (LinkStatus.PENDING, True), (url, verdict)
@@ -118,7 +121,11 @@ async def test_hostile_redirects() -> None:
         async with (
             http_site(redirecting(places)) as outside,
             LinkChecker(
-                allowed=[outside.place], ports=[inside.port, 80], lookup=everything_is_here, max_per_host=8
+                pause=0,
+                allowed=[outside.place],
+                ports=[inside.port, 80],
+                lookup=everything_is_here,
+                max_per_host=8,
             ) as checker,
         ):
             for place, target in places.items():
@@ -132,7 +139,7 @@ async def test_unguarded_they_would_be_reached() -> None:
     """That the counting works, and that the guard is what keeps them out."""
     async with (
         listening() as inside,
-        LinkChecker(ports=[inside.port], lookup=everything_is_here, open_socket=open_anything) as checker,
+        LinkChecker(pause=0, ports=[inside.port], lookup=everything_is_here, open_socket=open_anything) as checker,
     ):
         for host in ("127.0.0.1", "127.9.9.9", "①②⑦.⓪.⓪.①"):
             before = inside.connections
@@ -219,7 +226,9 @@ def test_no_spelling_and_no_chain_of_redirects_gets_inside(
             chain = {f"/{hop}": f"/{hop + 1}" for hop in range(1, hops)} | {f"/{hops}": location.replace("\0", "")}
             async with (
                 http_site(redirecting(chain, status)) as outside,
-                LinkChecker(allowed=[outside.place], ports=[inside.port], lookup=everything_is_here) as checker,
+                LinkChecker(
+                    pause=0, allowed=[outside.place], ports=[inside.port], lookup=everything_is_here
+                ) as checker,
             ):
                 verdict = await look(checker, outside.url + "/1" if hops else target)
             assert inside.connections == 0
