@@ -52,7 +52,7 @@ class Network:
     def _lets(self, direction: str, pod: End, peer: End, target: End, port: int, protocol: str) -> bool:
         if isinstance(pod, Outside):
             return True
-        concerned = self._concerned(direction, pod)
+        concerned = self.concerned(direction, pod)
         if not concerned:
             return True
         ends, rules = ("to", "egress") if direction == "Egress" else ("from", "ingress")
@@ -62,7 +62,8 @@ class Network:
             for rule in policy["spec"].get(rules) or []
         )
 
-    def _concerned(self, direction: str, pod: Pod) -> list[Object]:
+    def concerned(self, direction: str, pod: Pod) -> list[Object]:
+        """The policies that isolate the pod in a direction: ``Ingress`` or ``Egress``."""
         place = direction, pod.namespace, pod.name
         if place not in self._found:
             self._found[place] = [policy for policy in self._policies if _concerns(policy, direction, pod)]
@@ -70,9 +71,10 @@ class Network:
 
     def _is_among(self, peers: list[Object] | None, peer: End, namespace: str) -> bool:
         # None said: anybody.
-        return not peers or any(self._is(description, peer, namespace) for description in peers)
+        return not peers or any(self.is_described(description, peer, namespace) for description in peers)
 
-    def _is(self, description: Object, peer: End, namespace: str) -> bool:
+    def is_described(self, description: Object, peer: End, namespace: str) -> bool:
+        """Whether a peer in a rule means this one. ``namespace``: the policy's own."""
         if block := description.get("ipBlock"):
             return _is_in(block["cidr"], peer) and not any(_is_in(cidr, peer) for cidr in block.get("except", []))
         if isinstance(peer, Outside):

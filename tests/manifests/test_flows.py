@@ -16,7 +16,9 @@ from tests.manifests.objects import ROOT, Change, Object, manifest_files, of_kin
 
 NAMESPACE: Final = "delinkcious"
 FLOWS: Final = ROOT / "k8s" / "flows.yaml"
-INGRESS_CONTROLLER: Final = Pod("ingress-controller", "ingress-nginx", {"app.kubernetes.io/component": "controller"})
+INGRESS_CONTROLLER: Final = Pod(
+    "ingress-controller", "ingress-nginx", {"app.kubernetes.io/component": "controller"}, {}, "10.244.2.1"
+)
 DNS_PORTS: Final = {"dns": (53, "UDP"), "dns-tcp": (53, "TCP")}
 DNS: Final = Pod("dns", "kube-system", {"k8s-app": "kube-dns"}, DNS_PORTS, "10.96.0.10")
 WEB: Final = tuple(Outside(address) for address in ("198.51.100.7", "2600:1f18::7"))
