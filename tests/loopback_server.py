@@ -9,6 +9,8 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp
 
+from pkg.runtime.server import KEEP_ALIVE
+
 #: Seconds; a test that waits longer has found a fault.
 DEADLINE = 10.0
 
@@ -35,6 +37,7 @@ async def served(app: ASGIApp, protocol: type[asyncio.Protocol] | Literal["auto"
                 access_log=False,
                 log_config=None,
                 ws="none",
+                timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=1,
             )
         )

@@ -429,7 +429,7 @@ async def test_a_stream_that_stops_coming() -> None:
         return StreamingResponse(content())
 
     async with client(Callee(answer)) as http:
-        stream = http.stream("GET", "/export", actor=None, timeout=0.3)
+        stream = http.stream("GET", "/export", actor=None, timeout=2.0)
         assert await anext(stream) == b"one"
         with pytest.raises(DeadlineExceeded):
             await anext(stream)
