@@ -71,8 +71,11 @@ async def connect_nats(settings: NatsSettings) -> "AsyncIterator[NatsBus]":
 
 
 @asynccontextmanager
-async def open_bus(address: NatsAddress, client_name: str) -> "AsyncIterator[NatsBus]":
-    bus = NatsBus(address, client_name)
+async def open_bus(
+    address: NatsAddress, client_name: str, *, reply_timeout: float = REPLY_TIMEOUT
+) -> "AsyncIterator[NatsBus]":
+    """``reply_timeout``: seconds for the server's word; to what it forbids it says none."""
+    bus = NatsBus(address, client_name, reply_timeout=reply_timeout)
     keeping = asyncio.create_task(bus.keep_connected(), name="nats connection")
     try:
         await bus.wait_connected(_CONNECT_TIMEOUT)
@@ -96,9 +99,10 @@ class NatsBus:
     Made by ``connect_nats``.
     """
 
-    def __init__(self, address: NatsAddress, client_name: str) -> None:
+    def __init__(self, address: NatsAddress, client_name: str, *, reply_timeout: float = REPLY_TIMEOUT) -> None:
         self._address = address
         self._client_name = client_name
+        self._reply_timeout = reply_timeout
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
         self._subscribed: dict[str, ConsumerSpec] = {}
@@ -170,7 +174,9 @@ class NatsBus:
         while True:
             passwords = passwords_of(self._address.password)
             # While it is rotated the server knows one of two, and which one changes under us.
-            connection = _Connection(self._address, passwords[failures % len(passwords)], self._client_name)
+            connection = _Connection(
+                self._address, passwords[failures % len(passwords)], self._client_name, self._reply_timeout
+            )
             try:
                 await connection.open()
                 self._connection, pause, told, failures = connection, _FIRST_PAUSE, False, 0
@@ -256,10 +262,11 @@ class NatsDelivery:
 class _Connection:
     """One connection, from its opening to its loss. Replies come to one inbox and are told apart by their last word."""
 
-    def __init__(self, address: NatsAddress, password: str, client_name: str) -> None:
+    def __init__(self, address: NatsAddress, password: str, client_name: str, reply_timeout: float) -> None:
         self._address = address
         self._password = password
         self._client_name = client_name
+        self._reply_timeout = reply_timeout
         self._client = Client()
         self._inbox = ""
         self._numbers = itertools.count()
@@ -327,7 +334,7 @@ class _Connection:
                     await self._client.publish(message.subject, message.body, reply=inbox, headers=message.headers())
                     sent += 1
             with _reply_timeout():
-                async with asyncio.timeout(REPLY_TIMEOUT):
+                async with asyncio.timeout(self._reply_timeout):
                     for _ in range(sent):
                         _read_reply(await self._reply(replies))
 
@@ -336,7 +343,7 @@ class _Connection:
             with _bus_errors():
                 await self._client.publish(subject, request, reply=f"{self._inbox}.{word}")
             with _reply_timeout():
-                async with asyncio.timeout(REPLY_TIMEOUT):
+                async with asyncio.timeout(self._reply_timeout):
                     return _read_reply(await self._reply(replies))
 
     async def pull(self, subject: str, limit: int, wait: float) -> list[Msg]:
@@ -350,7 +357,7 @@ class _Connection:
                 await self._client.publish(subject, encode(request), reply=inbox)
             try:
                 with _reply_timeout():
-                    async with asyncio.timeout(wait + REPLY_TIMEOUT):
+                    async with asyncio.timeout(wait + self._reply_timeout):
                         while len(found) < limit:
                             message = await self._next_of_pull(replies, None if wait > 0 else _SILENCE)
                             if message is None or _ends_pull(message):

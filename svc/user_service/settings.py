@@ -1,8 +1,8 @@
 """What the user service is told from outside."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pkg.events.settings import NatsSettings
 from pkg.runtime.access import USER_MANAGER
@@ -38,7 +38,7 @@ class UserServiceSettings(UserSweepSettings, NatsSettings):
     #: Of its HTTP; NEWS_MANAGER_SERVICE_PORT is gRPC's.
     news_manager_port: PortNumber = Field(default=6061, validation_alias="NEWS_MANAGER_SERVICE_PORT_HTTP")
 
-    #: Seconds between the end of an account and the first erasure: longer than any request may take.
+    #: Seconds between the end of an account and the first erasure: longer than any request may take, here or elsewhere.
     deletion_settle: float = Field(
         default=SETTLE.total_seconds(), ge=0, le=86_400, validation_alias="ACCOUNT_DELETION_SETTLE"
     )
@@ -56,3 +56,13 @@ class UserServiceSettings(UserSweepSettings, NatsSettings):
     @property
     def news_manager(self) -> ServiceAddress:
         return ServiceAddress(host=self.news_manager_host, port=self.news_manager_port)
+
+    @model_validator(mode="after")
+    def _settle_after_the_last_request(self) -> Self:
+        """Every service has the same ``STREAM_TIMEOUT``, so that this one's stands for all."""
+        if not self.is_local and self.deletion_settle <= self.stream_timeout:
+            raise ValueError(
+                f"ACCOUNT_DELETION_SETTLE must be longer than STREAM_TIMEOUT ({self.stream_timeout:g} s), or what a "
+                "request still writes outlives its account; leave it out"
+            )
+        return self

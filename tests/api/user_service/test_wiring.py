@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from pkg.clients.user_client import UserClient
 from pkg.events.announcements import TOKEN_REVOCATIONS, read_revocation
@@ -58,6 +59,13 @@ def test_no_nats_is_told_at_the_start() -> None:
     with pytest.raises(StartError) as refused:
         read_settings(UserServiceSettings, {})
     assert "NATS_CLUSTER_SERVICE_HOST is not set; set it" in refused.value.faults
+
+
+def test_an_account_is_not_erased_while_a_request_may_still_write(settings: UserServiceSettings) -> None:
+    told = settings.model_dump() | {"mode": Mode.PRODUCTION}
+    with pytest.raises(ValidationError, match="ACCOUNT_DELETION_SETTLE must be longer"):
+        UserServiceSettings(**told | {"stream_timeout": 150})
+    assert UserServiceSettings(**told | {"stream_timeout": 149}).deletion_settle == 150
 
 
 @pytest.fixture(scope="module")

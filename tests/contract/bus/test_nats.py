@@ -77,11 +77,8 @@ async def own_nats(tmp_path: Path) -> AsyncIterator[TestNats]:
         yield nats
 
 
-@pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server answers nothing to what it forbids."""
-    monkeypatch.setattr("pkg.events.nats_bus.REPLY_TIMEOUT", 0.25)
-
+#: Seconds. The server answers nothing to what it forbids.
+SHORT_PATIENCE = 0.25
 
 TELLS = {
     LINK_MANAGER: {f"{LINK_EVENTS}.3"},
@@ -97,14 +94,13 @@ HEARS = {
 }
 
 
-@pytest.mark.usefixtures("short_patience")
 @pytest.mark.parametrize("service", TELLS)
 async def test_a_service_tells_what_is_its_own_and_hears_what_is_its_own(nats: TestNats, service: str) -> None:
     hears = HEARS[service]
     letters = {f"{DEAD_LETTERS}.{consumer.name}" for consumer in CONSUMERS}
     own = TELLS[service] | {f"{DEAD_LETTERS}.{consumer.name}" for consumer in hears}
     everything = {subject for subjects in TELLS.values() for subject in subjects} | letters
-    async with open_bus(nats.server.address(service), service) as bus:
+    async with open_bus(nats.server.address(service), service, reply_timeout=SHORT_PATIENCE) as bus:
         for subject in sorted(everything):
             with logs_written_to(io.BytesIO()):
                 assert await works(partial(bus.publish, [message(subject)])) == (subject in own), subject
@@ -115,10 +111,9 @@ async def test_a_service_tells_what_is_its_own_and_hears_what_is_its_own(nats: T
                 assert fetched == (consumer in hears), consumer.name
 
 
-@pytest.mark.usefixtures("short_patience")
 @pytest.mark.parametrize("service", TELLS)
 async def test_a_service_makes_changes_and_removes_nothing(nats: TestNats, service: str) -> None:
-    async with open_bus(nats.server.address(service), service) as bus:
+    async with open_bus(nats.server.address(service), service, reply_timeout=SHORT_PATIENCE) as bus:
         for forbidden in (
             f"STREAM.CREATE.{service}",
             f"STREAM.DELETE.{STREAM}",

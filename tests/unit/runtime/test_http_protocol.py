@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -43,17 +44,27 @@ class Watched(BoundedHttpProtocol):
         return self.loop.time()
 
 
-@pytest.fixture(scope="module")
-async def address() -> AsyncIterator[tuple[str, int]]:
+class Bounded(BoundedHttpProtocol):
+    max_connections = 1
+
+
+@asynccontextmanager
+async def echoing(protocol: type[BoundedHttpProtocol]) -> AsyncIterator[tuple[str, int]]:
     async def echo(request: Request) -> Response:
         return JSONResponse({"bytes": len(await request.body())})
 
     app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
     service = build_http_service(Settings(mode=Mode.LOCAL), app, readiness={}, body_limit=100)
-    async with served(service, Watched) as url:
+    async with served(service, protocol) as url:
         place = urlsplit(url)
         assert place.hostname is not None and place.port is not None
         yield place.hostname, place.port
+
+
+@pytest.fixture(scope="module")
+async def address() -> AsyncIterator[tuple[str, int]]:
+    async with echoing(Watched) as address:
+        yield address
 
 
 class Connection:
@@ -219,11 +230,8 @@ async def test_who_does_not_read_is_left_after_a_while(connection: Connection) -
     await eventually(lambda: served_by not in served_by.connections)
 
 
-async def test_connections_are_bounded(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Watched, "max_connections", 1)
-    async with asyncio.timeout(DEADLINE):
-        # The ends of earlier tests may not all have been noticed yet.
-        await eventually(lambda: all(made.transport.is_closing() for made in Watched.made))
+async def test_connections_are_bounded() -> None:
+    async with asyncio.timeout(DEADLINE), echoing(Bounded) as address:
         first = Connection(*await asyncio.open_connection(*address))
         await first.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await first.answer())[0] == 200
