@@ -48,5 +48,6 @@ class NatsSettings(ServiceSettings):
 
 
 class EventSettings(NatsSettings):
-    #: Off: events are told, none are worked on; for a colour that nobody has promoted yet.
+    #: Off: requests are answered and events are told, but nothing is worked on unasked: no events, no sweeps, no
+    #: deletions. For a colour that nobody has promoted yet.
     consume: bool = Field(default=True, validation_alias="DELINKCIOUS_CONSUME")

@@ -63,11 +63,13 @@ async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService
             DeletionStep.LINKS: LinkClient(peer(LINK_MANAGER, settings.link_manager)),
             DeletionStep.NEWS: NewsClient(peer(NEWS_MANAGER, settings.news_manager)),
         }
-        worker = DeletionWorker(deletion_store, holders, clock, ids)
         caller_auth = check_callers(settings, mutual_auth, clock)
-        async with run_in_background(
-            record_uses_for_ever(manager.record_uses), delete_accounts_for_ever(worker, deletion_store, clock)
-        ):
+        jobs = [record_uses_for_ever(manager.record_uses)]
+        if settings.consume:
+            # Erasing cannot be taken back: a version that nobody has promoted yet leaves it to the one that is.
+            worker = DeletionWorker(deletion_store, holders, clock, ids)
+            jobs.append(delete_accounts_for_ever(worker, deletion_store, clock))
+        async with run_in_background(*jobs):
             yield build_http_service(
                 settings,
                 build_app(manager, caller_auth, docs=settings.is_local),

@@ -4,7 +4,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from pkg.events.settings import NatsSettings
+from pkg.events.settings import EventSettings
 from pkg.runtime.access import USER_MANAGER
 from pkg.runtime.postgres import PostgresAddress
 from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, ServiceAddress, ServiceSettings
@@ -27,7 +27,7 @@ class UserSweepSettings(ServiceSettings):
         return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password)
 
 
-class UserServiceSettings(UserSweepSettings, NatsSettings):
+class UserServiceSettings(UserSweepSettings, EventSettings):
     port: ListenPort = 7070
 
     link_manager_host: HostName = Field(validation_alias="LINK_MANAGER_SERVICE_HOST")

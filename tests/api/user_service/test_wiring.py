@@ -183,6 +183,20 @@ async def test_an_operator_lets_somebody_in_from_afar(settings: UserServiceSetti
         assert (await users.login("walt", ticket.ticket)).user == ticket.user
 
 
+def working_for_ever() -> set[str]:
+    """What services of this loop do unasked."""
+    names = {getattr(task.get_coro(), "__name__", "") for task in asyncio.all_tasks()}
+    return {name for name in names if name.endswith("_for_ever")}
+
+
+async def test_a_version_that_nobody_promoted_deletes_nobody(settings: UserServiceSettings) -> None:
+    async with running(settings):
+        assert working_for_ever() == {"record_uses_for_ever", "delete_accounts_for_ever"}
+    async with running(settings.model_copy(update={"consume": False})) as service:
+        assert working_for_ever() == {"record_uses_for_ever"}
+        assert await log_in(service, "zoe"), "it answers all the same"
+
+
 # --- what is told and done unasked ------------------------------------------------------------------------------------
 
 
