@@ -14,5 +14,8 @@ BULK_LINK_CHECKS: Final = ConsumerSpec(
     name="bulk-link-checks", service=LINK_CHECKER, subjects=(f"{LINK_EVENTS}.*.{BULK}",), ack_wait=60.0
 )
 LINK_STATUS: Final = ConsumerSpec(name="link-status", service=LINK_MANAGER, subjects=(LINK_CHECK_EVENTS,))
+BULK_LINK_STATUS: Final = ConsumerSpec(
+    name="bulk-link-status", service=LINK_MANAGER, subjects=(f"{LINK_CHECK_EVENTS}.{BULK}",)
+)
 
-CONSUMERS: Final = (NEWS, LINK_CHECKS, BULK_LINK_CHECKS, LINK_STATUS)
+CONSUMERS: Final = (NEWS, LINK_CHECKS, BULK_LINK_CHECKS, LINK_STATUS, BULK_LINK_STATUS)

@@ -131,7 +131,7 @@ def describe(event: Event) -> tuple[EventName, str]:
             name = EventName.FOLLOWED if event.following else EventName.UNFOLLOWED
             return name, partitioned_subject(SOCIAL_GRAPH_EVENTS, partition_of(event.user_id))
         case LinkCheckedEvent():
-            return EventName.LINK_CHECKED, LINK_CHECK_EVENTS
+            return EventName.LINK_CHECKED, f"{LINK_CHECK_EVENTS}.{BULK}" if event.bulk else LINK_CHECK_EVENTS
 
 
 def time_of(event: Event) -> datetime:

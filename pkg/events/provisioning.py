@@ -11,6 +11,7 @@ from typing import Final
 from pkg.events.bus import ConsumerSpec
 from pkg.events.consumers import CONSUMERS
 from pkg.events.messages import (
+    BULK,
     DEAD_LETTER_STREAM,
     DEAD_LETTERS,
     DUPLICATE_WINDOW,
@@ -37,7 +38,7 @@ async def provision_events(bus: NatsBus, *, replicas: int = 1, max_bytes: int = 
     Raises:
         Unavailable: NATS cannot be reached, or refuses.
     """
-    subjects = [f"{LINK_EVENTS}.>", f"{SOCIAL_GRAPH_EVENTS}.>", LINK_CHECK_EVENTS]
+    subjects = [f"{LINK_EVENTS}.>", f"{SOCIAL_GRAPH_EVENTS}.>", LINK_CHECK_EVENTS, f"{LINK_CHECK_EVENTS}.{BULK}"]
     done = [
         await _provide_stream(bus, _stream(STREAM, subjects, 7 * _DAY, max_bytes, replicas)),
         await _provide_stream(

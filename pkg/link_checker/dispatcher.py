@@ -112,6 +112,7 @@ class Dispatcher:
             transient=verdict.transient,
             moved_to=verdict.moved_to,
             retry_after=verdict.retry_after,
+            bulk=event.bulk,
         )
 
     def _unless_too_old(self, event: LinkEvent, fault: DelinkciousError) -> DelinkciousError | None:

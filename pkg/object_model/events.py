@@ -100,6 +100,8 @@ class LinkCheckedEvent:
     transient: bool = False
     moved_to: str = ""
     retry_after: int | None = None
+    #: One of many: of an import, or of a sweep.
+    bulk: bool = False
 
     def to_wire(self) -> Wire:
         return {
@@ -113,6 +115,7 @@ class LinkCheckedEvent:
             "Transient": self.transient,
             "MovedTo": self.moved_to,
             "RetryAfter": self.retry_after,
+            "Bulk": self.bulk,
         }
 
     @classmethod
@@ -129,6 +132,7 @@ class LinkCheckedEvent:
             transient=wire.get("Transient", False),
             moved_to=wire.get("MovedTo", ""),
             retry_after=wire.get("RetryAfter"),
+            bulk=wire.get("Bulk", False),
         )
 
 

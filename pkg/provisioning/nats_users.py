@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pkg.events.announcements import TOKEN_REVOCATIONS
 from pkg.events.consumers import CONSUMERS
-from pkg.events.messages import DEAD_LETTERS, LINK_CHECK_EVENTS, LINK_EVENTS, SOCIAL_GRAPH_EVENTS, STREAM
+from pkg.events.messages import BULK, DEAD_LETTERS, LINK_CHECK_EVENTS, LINK_EVENTS, SOCIAL_GRAPH_EVENTS, STREAM
 from pkg.events.operator import ADMINISTRATOR
 from pkg.runtime.access import (
     API_GATEWAY,
@@ -20,7 +20,7 @@ from pkg.runtime.access import (
 _TELLS: Final[Mapping[str, Sequence[str]]] = {
     LINK_MANAGER: [f"{LINK_EVENTS}.>"],
     SOCIAL_GRAPH_MANAGER: [f"{SOCIAL_GRAPH_EVENTS}.>"],
-    LINK_CHECKER: [LINK_CHECK_EVENTS],
+    LINK_CHECKER: [LINK_CHECK_EVENTS, f"{LINK_CHECK_EVENTS}.{BULK}"],
     NEWS_MANAGER: [],
 }
 #: What is announced to whoever listens: by whom, and who may.

@@ -7,7 +7,7 @@ from functools import partial
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.events.consumer import Consumer
-from pkg.events.consumers import LINK_STATUS
+from pkg.events.consumers import BULK_LINK_STATUS, LINK_STATUS
 from pkg.events.nats_bus import connect_nats
 from pkg.events.relay import Relay
 from pkg.link_manager.manager import LinkManager
@@ -50,8 +50,11 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
         jobs = [relay.run()]
         if settings.consume:
             # A version that nobody has promoted yet works on nothing by itself.
-            verdicts = Consumer(bus.subscribe(LINK_STATUS), LINK_STATUS, hear_verdicts(manager), bus)
-            jobs += [verdicts.run(), sweep_for_ever(manager.ask_again)]
+            jobs += [
+                Consumer(bus.subscribe(lane), lane, hear_verdicts(manager), bus).run()
+                for lane in (LINK_STATUS, BULK_LINK_STATUS)
+            ]
+            jobs.append(sweep_for_ever(manager.ask_again))
         async with run_in_background(*jobs):
             yield build_http_service(
                 settings,

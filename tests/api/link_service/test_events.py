@@ -196,6 +196,8 @@ async def told_of(bus: NatsBus, owner: Actor, number: int) -> list[LinkEvent]:
 async def test_a_save_is_told_and_its_verdict_is_heard(run: RunService, own_nats: TestNats) -> None:
     owner = Actor(7_000_001, "tess")
     async with run() as service, link_checker(own_nats) as bus:
+        await save(service, owner, of_many := "https://one-of-many.example/")
+        assert len(await told_of(bus, owner, 1)) == 1
         link = await save(service, owner)
         await service.ok("DELETE", "/links", actor=owner, query={"username": owner.name, "url": URL})
         again = await save(service, owner)
@@ -203,9 +205,10 @@ async def test_a_save_is_told_and_its_verdict_is_heard(run: RunService, own_nats
         assert [event.version for event in events] == [link["Version"], 2, again["Version"]]
         assert events[0].timestamp == datetime.fromisoformat(link["CreatedAt"])
         await bus.publish([write_message(verdict(7_000_001, owner), LINK_CHECKER)])
+        await bus.publish([write_message(replace(verdict(7_000_005, owner, url=of_many), bulk=True), LINK_CHECKER)])
 
         async def is_valid() -> bool:
-            return await statuses(service, owner) == ["valid"]
+            return await statuses(service, owner) == ["valid", "valid"]
 
         await eventually(is_valid)
 

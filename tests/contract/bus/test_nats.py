@@ -14,7 +14,7 @@ import pytest
 
 from pkg.events.bus import ConsumerSpec
 from pkg.events.consumer import Consumer
-from pkg.events.consumers import BULK_LINK_CHECKS, CONSUMERS, LINK_CHECKS, LINK_STATUS, NEWS
+from pkg.events.consumers import BULK_LINK_CHECKS, BULK_LINK_STATUS, CONSUMERS, LINK_CHECKS, LINK_STATUS, NEWS
 from pkg.events.messages import (
     DEAD_LETTER_STREAM,
     DEAD_LETTERS,
@@ -83,11 +83,11 @@ SHORT_PATIENCE = 0.25
 TELLS = {
     LINK_MANAGER: {f"{LINK_EVENTS}.3"},
     SOCIAL_GRAPH_MANAGER: {f"{SOCIAL_GRAPH_EVENTS}.3"},
-    LINK_CHECKER: {LINK_CHECK_EVENTS},
+    LINK_CHECKER: {LINK_CHECK_EVENTS, f"{LINK_CHECK_EVENTS}.bulk"},
     NEWS_MANAGER: set[str](),
 }
 HEARS = {
-    LINK_MANAGER: {LINK_STATUS},
+    LINK_MANAGER: {LINK_STATUS, BULK_LINK_STATUS},
     LINK_CHECKER: {LINK_CHECKS, BULK_LINK_CHECKS},
     NEWS_MANAGER: {NEWS},
     SOCIAL_GRAPH_MANAGER: set[ConsumerSpec](),
@@ -264,7 +264,8 @@ async def test_provisioning_is_repeatable_and_changes_what_differs(own_nats: Tes
     assert await provision_at(address) == []
     async with open_bus(address, "tests") as bus:
         stream = (await bus.ask(f"STREAM.INFO.{STREAM}"))["config"]
-        assert sorted(stream["subjects"]) == sorted([f"{LINK_EVENTS}.>", f"{SOCIAL_GRAPH_EVENTS}.>", LINK_CHECK_EVENTS])
+        subjects = [f"{LINK_EVENTS}.>", f"{SOCIAL_GRAPH_EVENTS}.>", LINK_CHECK_EVENTS, f"{LINK_CHECK_EVENTS}.bulk"]
+        assert sorted(stream["subjects"]) == sorted(subjects)
         assert (stream["storage"], stream["retention"]) == ("file", "limits")
         assert stream["max_age"] == 7 * 24 * 3600 * 10**9
         await bus.ask(f"STREAM.UPDATE.{STREAM}", {**stream, "subjects": [f"{LINK_EVENTS}.>"], "max_age": 10**12})

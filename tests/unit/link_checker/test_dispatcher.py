@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from pkg.events.memory_bus import MemoryBus
-from pkg.events.messages import LINK_CHECK_EVENTS, Message, read_event, write_message
+from pkg.events.messages import BULK, LINK_CHECK_EVENTS, Message, read_event, write_message
 from pkg.link_checker.dispatcher import GIVE_UP_AFTER, Dispatcher, verdict_id
 from pkg.link_checker.shared_checks import SharedChecks
 from pkg.object_model.errors import DelinkciousError, InvalidArgument, Unavailable
@@ -113,6 +113,13 @@ async def test_what_asks_for_a_check_and_what_does_not(house: House) -> None:
         follow,
     )
     assert house.checker.asked == [f"https://host.example/{number}" for number in (1, 2, 3)]
+
+
+async def test_verdicts_of_many_take_a_lane_of_their_own(house: House) -> None:
+    """An import of thousands must not keep what is said of somebody's next link waiting."""
+    await house.dispatch(house.event(1), replace(house.event(2), bulk=True))
+    own, bulk = (house.bus.published(subject) for subject in (LINK_CHECK_EVENTS, f"{LINK_CHECK_EVENTS}.{BULK}"))
+    assert [[checked(message).id for message in lane] for lane in (own, bulk)] == [[verdict_id(1)], [verdict_id(2)]]
 
 
 async def test_twenty_who_save_the_same_hundred_cause_a_hundred_looks(house: House) -> None:

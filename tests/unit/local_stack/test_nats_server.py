@@ -70,6 +70,7 @@ PUBLISHED: dict[str, set[str]] = {
     "link-events.7.bulk": {"link-manager"},
     "social-graph-events.7": {"social-graph-manager"},
     "link-check-events": {"link-checker"},
+    "link-check-events.bulk": {"link-checker"},
     "token-revocations": {"user-manager"},
     "dead-letters.news": {"news-manager"},
     "dead-letters.link-checks": {"link-checker"},
@@ -81,6 +82,7 @@ PUBLISHED: dict[str, set[str]] = {
     "$JS.API.CONSUMER.MSG.NEXT.delinkcious.link-checks": {"link-checker"},
     "$JS.API.CONSUMER.MSG.NEXT.delinkcious.bulk-link-checks": {"link-checker"},
     "$JS.API.CONSUMER.MSG.NEXT.delinkcious.link-status": {"link-manager"},
+    "$JS.API.CONSUMER.MSG.NEXT.delinkcious.bulk-link-status": {"link-manager"},
     # Making and unmaking is provisioning, with credentials of its own.
     "$JS.API.STREAM.CREATE.delinkcious": set(),
     "$JS.API.STREAM.DELETE.delinkcious": set(),
