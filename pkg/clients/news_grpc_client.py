@@ -22,11 +22,11 @@ class NewsGrpcClient(interfaces.News):
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage:
         message = news_pb2.GetNewsRequest(
-            username=request.username, startToken=request.start_token, limit=request.limit
+            username=request.username, startToken=request.start_token, limit=request.limit, since=request.since
         )
         reply = await self._client.call(self._get_news, message, actor=actor, repeatable=True)
         try:
-            return NewsPage([_event_from_proto(event) for event in reply.events], reply.nextToken)
+            return NewsPage([_event_from_proto(event) for event in reply.events], reply.nextToken, reply.prevToken)
         except ValueError:
             raise Internal(f"{_SERVICE} gave an answer that we cannot read", code="bad_upstream_reply") from None
 

@@ -1,12 +1,12 @@
 """The rules of reading news. What comes into a feed is ``feed_writer``'s affair."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from pkg.news_manager.store import NewsStore
+from pkg.news_manager.store import NewsStore, Stretch
 from pkg.object_model import interfaces
 from pkg.object_model.erasure import erase_part
-from pkg.object_model.errors import PermissionDenied
+from pkg.object_model.errors import InvalidArgument, PermissionDenied
 from pkg.object_model.paging import check_page_limit, decode_page_token, encode_page_token
 from pkg.object_model.types import Actor, GetNewsRequest, NewsPage
 
@@ -20,19 +20,21 @@ class NewsManager(interfaces.NewsManager):
 
         Raises:
             PermissionDenied: the feed is somebody else's (``not_yours``).
-            InvalidArgument: ``invalid_limit`` or ``invalid_start_token``.
+            InvalidArgument: ``invalid_limit``, ``invalid_since`` or ``invalid_start_token``.
         """
-        place = _find_place(actor, request)
-        entries, token = place.cut(await self._store.read_feed(place.reader_id, place.after, place.limit + 1))
-        return NewsPage([entry.event for entry in entries], token)
+        entries, tokens = await _find_view(actor, request).read(self._store.read_feed)
+        return NewsPage([entry.event for entry in entries], tokens.next, tokens.prev)
 
     async def get_news_bytes(self, actor: Actor | None, request: GetNewsRequest) -> bytes:
         """Put together of what the store holds, which nobody has to read for it. Raises as ``get_news``."""
-        place = _find_place(actor, request)
-        entries, token = place.cut(await self._store.read_feed_json(place.reader_id, place.after, place.limit + 1))
+        entries, tokens = await _find_view(actor, request).read(self._store.read_feed_json)
         events = b",".join([entry.content for entry in entries])
         # A token has no character that JSON would have to escape.
-        return b'{"events":[%b],"NextPageToken":"%b","err":""}' % (events, token.encode())
+        return b'{"events":[%b],"NextPageToken":"%b","PrevPageToken":"%b","err":""}' % (
+            events,
+            tokens.next.encode(),
+            tokens.prev.encode(),
+        )
 
     async def erase_user(self, user_id: int, start_token: str) -> str:
         """Raises InvalidArgument (``invalid_start_token``)."""
@@ -44,26 +46,62 @@ class _Numbered(Protocol):
     def id(self) -> int: ...
 
 
-class _Place(NamedTuple):
-    """Where in whose feed a page is."""
+class _Tokens(NamedTuple):
+    next: str
+    prev: str
+
+
+class _View(NamedTuple):
+    """Which part of whose feed a page is of."""
 
     reader_id: int
-    after: int | None
+    since: int | None
+    #: The id that the page is next to; None: the newest page.
+    place: int | None
+    #: The page is on the newer side of ``place``.
+    upwards: bool
     limit: int
 
-    def cut[EntryT: _Numbered](self, entries: Sequence[EntryT]) -> tuple[Sequence[EntryT], str]:
-        """The page, of entries that are one more if there are more, and the token of the next."""
-        page = entries[: self.limit]
-        return page, encode_page_token(_scope(self.reader_id), (page[-1].id,)) if len(entries) > self.limit else ""
+    async def read[EntryT: _Numbered](
+        self, read: Callable[[int, Stretch, int], Awaitable[Sequence[EntryT]]]
+    ) -> tuple[Sequence[EntryT], _Tokens]:
+        """The page, and the ways on from it: each only where there is something."""
+        if self.upwards:
+            found = await read(self.reader_id, Stretch(above=self.place, oldest=True), self.limit + 1)
+            page = found[-self.limit :]
+            # Of an empty page, to what it is next to: that may be there still.
+            last = page[-1].id if page else (self.place or 0) + 1
+            older = await read(self.reader_id, Stretch(above=self.since, below=last), 1)
+            return page, _Tokens(
+                self._token(last) if older else "", self._token(-page[0].id) if len(found) > self.limit else ""
+            )
+        found = await read(self.reader_id, Stretch(above=self.since, below=self.place), self.limit + 1)
+        page = found[: self.limit]
+        next_token = self._token(page[-1].id) if len(found) > self.limit else ""
+        if self.place is None:
+            return page, _Tokens(next_token, "")
+        first = page[0].id if page else self.place - 1
+        newer = await read(self.reader_id, Stretch(above=first, oldest=True), 1)
+        return page, _Tokens(next_token, self._token(-first) if newer else "")
+
+    def _token(self, position: int) -> str:
+        """Of what is older than an id, or, where it stands below zero, of what is newer."""
+        return encode_page_token(_scope(self.reader_id, self.since), (position,))
 
 
-def _find_place(actor: Actor | None, request: GetNewsRequest) -> _Place:
+def _find_view(actor: Actor | None, request: GetNewsRequest) -> _View:
     if actor is None or actor.name.casefold() != request.username.casefold():
         raise PermissionDenied("you can read your own news only", code="not_yours")
     limit = check_page_limit(request.limit)
-    position = decode_page_token(request.start_token, _scope(actor.user_id), (int,))
-    return _Place(actor.user_id, int(position[0]) if position is not None else None, limit)
+    if request.since is not None and request.since < 0:
+        raise InvalidArgument("since must be the Id of an entry of your news", code="invalid_since")
+    token = decode_page_token(request.start_token, _scope(actor.user_id, request.since), (int,))
+    position = int(token[0]) if token is not None else None
+    upwards = position is not None and position < 0
+    return _View(
+        actor.user_id, request.since, -position if position is not None and upwards else position, upwards, limit
+    )
 
 
-def _scope(reader_id: int) -> tuple[str, int]:
-    return "news", reader_id
+def _scope(reader_id: int, since: int | None) -> tuple[str | int, ...]:
+    return ("news", reader_id) if since is None else ("news", reader_id, since)

@@ -17,6 +17,7 @@ from pkg.news_manager.store import (
     FollowOrder,
     LinkEnd,
     NewsStore,
+    Stretch,
 )
 from pkg.object_model import erasure
 from pkg.object_model.clock import Clock
@@ -126,13 +127,19 @@ class MemoryNewsStore(NewsStore):
         entries = [self._entries.get(entry_id) for entry_id in feed.ids]
         feed.ids = [entry.id for entry in entries if entry is not None and entry.author_id != author_id]
 
-    async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
+    async def read_feed(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[Entry]:
         feed = self._feeds.get(reader_id) or _Feed()
-        entries = (self._entries.get(entry_id) for entry_id in feed.ids if after is None or entry_id < after)
-        return [entry for entry in entries if entry is not None][:limit]
+        above, below, oldest = stretch
+        ids = (
+            entry_id
+            for entry_id in feed.ids
+            if (above is None or entry_id > above) and (below is None or entry_id < below)
+        )
+        entries = [entry for entry_id in ids if (entry := self._entries.get(entry_id)) is not None]
+        return entries[-limit:] if oldest else entries[:limit]
 
-    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
-        entries = await self.read_feed(reader_id, after, limit)
+    async def read_feed_json(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[EntryJson]:
+        entries = await self.read_feed(reader_id, stretch, limit)
         return [EntryJson(entry.id, _encode(news_event_to_wire(entry.event))) for entry in entries]
 
     async def erase_user(self, user_id: int, after: erasure.Place) -> erasure.Place | None:

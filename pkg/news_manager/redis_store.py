@@ -38,6 +38,7 @@ from pkg.news_manager.store import (
     FollowOrder,
     LinkEnd,
     NewsStore,
+    Stretch,
 )
 from pkg.object_model import erasure
 from pkg.object_model.errors import Unavailable
@@ -308,6 +309,21 @@ return redis.call('LRANGE', KEYS[1], first, first + ARGV[2] - 1)
 """,
 )
 
+#: feed; id, count -> the ids right before it, whether or not it is still there
+_READ_BEFORE: Final = Script(
+    _FEED,
+    """
+local place = redis.call('LPOS', KEYS[1], ARGV[1])
+if not place then
+    local ids = redis.call('LRANGE', KEYS[1], 0, -1)
+    place = 0
+    while place < #ids and is_older(ARGV[1], ids[place + 1]) do place = place + 1 end
+end
+if place == 0 then return {} end
+return redis.call('LRANGE', KEYS[1], math.max(0, place - ARGV[2]), place - 1)
+""",
+)
+
 
 class RedisNewsStore(NewsStore):
     def __init__(self, redis: Redis, *, max_length: int = MAX_FEED_LENGTH, lifetime: timedelta = LIFETIME) -> None:
@@ -419,7 +435,9 @@ class RedisNewsStore(NewsStore):
     async def drop_author(self, follower_id: int, author_id: int, order: FollowOrder) -> None:
         group = group_of_user(author_id)
         async with self._open_line() as line:
-            ids = [entry_id for entry_id in await line.ids(follower_id, None, 0) if group_of_entry(entry_id) == group]
+            ids = [
+                entry_id for entry_id in await line.ids(follower_id, Stretch(), 0) if group_of_entry(entry_id) == group
+            ]
             contents = await line.contents(ids)
         of_author = [entry_id for entry_id, content in contents.items() if _read_author(content) == author_id]
         if not of_author:
@@ -430,33 +448,33 @@ class RedisNewsStore(NewsStore):
             (_write_order(order), self._lifetime, *of_author),
         )
 
-    async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
-        return [_read_entry(content) for _, content in await self._read(reader_id, after, limit)]
+    async def read_feed(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[Entry]:
+        return [_read_entry(content) for _, content in await self._read(reader_id, stretch, limit)]
 
-    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
+    async def read_feed_json(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[EntryJson]:
         return [
-            EntryJson(entry_id, _json_of(content)) for entry_id, content in await self._read(reader_id, after, limit)
+            EntryJson(entry_id, _json_of(content)) for entry_id, content in await self._read(reader_id, stretch, limit)
         ]
 
-    async def _read(self, reader_id: int, after: int | None, limit: int) -> Sequence[tuple[int, bytes]]:
+    async def _read(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[tuple[int, bytes]]:
         """Ids and contents."""
         read: list[tuple[int, bytes]] = []
         gone: list[int] = []
         wanted = limit
         async with self._open_line() as line:
             while True:
-                ids = await line.ids(reader_id, after, wanted)
+                ids = await line.ids(reader_id, stretch, wanted)
                 found = await line.contents(ids)
-                read += found.items()
+                read = [*found.items(), *read] if stretch.oldest else [*read, *found.items()]
                 gone += [entry_id for entry_id in ids if entry_id not in found]
                 if len(read) >= limit or len(ids) < wanted:
                     break
-                after = ids[-1]
+                stretch = stretch._replace(above=ids[0]) if stretch.oldest else stretch._replace(below=ids[-1])
                 wanted = max(limit - len(read), _READ_ON)
             if gone:
                 # So that it is skipped once only and takes no room.
                 await line.ask(*(("LREM", _feed_key(reader_id), 1, entry_id) for entry_id in gone))
-        return read[:limit]
+        return read[-limit:] if stretch.oldest else read[:limit]
 
     @asynccontextmanager
     async def _open_line(self) -> "AsyncIterator[_Line]":
@@ -548,17 +566,28 @@ class _Line:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def ids(self, reader_id: int, after: int | None, count: int) -> list[int]:
-        """At most ``count``; all for 0."""
+    async def ids(self, reader_id: int, stretch: Stretch, count: int) -> list[int]:
+        """At most ``count``; of the whole feed all for 0."""
+        above, below, oldest = stretch
         feed = _feed_key(reader_id)
-        if after is None:
+        if oldest:
+            found = await self._run(_READ_BEFORE, feed, 0 if above is None else above, count)
+        elif below is not None:
+            found = await self._run(_READ_BEHIND, feed, below, count)
+        else:
             (found,) = await self.ask(("LRANGE", feed, 0, count - 1))
-            return list(map(int, found))
+        return [
+            entry_id
+            for entry_id in map(int, found)
+            if (above is None or entry_id > above) and (below is None or entry_id < below)
+        ]
+
+    async def _run(self, script: Script, feed: str, *arguments: int) -> list[bytes]:
         try:
-            (found,) = await self.ask(("EVALSHA", _READ_BEHIND.sha, 1, feed, after, count))
+            (found,) = await self.ask(("EVALSHA", script.sha, 1, feed, *arguments))
         except NoScriptError:
-            (found,) = await self.ask(("EVAL", _READ_BEHIND.source, 1, feed, after, count))
-        return list(map(int, found))
+            (found,) = await self.ask(("EVAL", script.source, 1, feed, *arguments))
+        return found  # type: ignore[no-any-return]  # a script's reply is of any shape
 
     async def contents(self, entry_ids: Sequence[int]) -> dict[int, bytes]:
         """Those that there still are, by id, in the order of ``entry_ids``."""

@@ -70,6 +70,15 @@ class FollowOrder(NamedTuple):
     event_id: int
 
 
+class Stretch(NamedTuple):
+    """The entries of a feed between two ids, neither included; None: as far as the feed goes."""
+
+    above: int | None = None
+    below: int | None = None
+    #: Where there are more than are wanted: the oldest of them, not the newest.
+    oldest: bool = False
+
+
 class NewsStore(Protocol):
     """Every method may be repeated, after a failure in the middle of it too.
 
@@ -111,10 +120,10 @@ class NewsStore(Protocol):
     async def drop_author(self, follower_id: int, author_id: int, order: FollowOrder) -> None:
         """Takes the author's entries out of a feed, unless something newer than ``order`` is known of the two."""
 
-    async def read_feed(self, reader_id: int, after: int | None, limit: int) -> Sequence[Entry]:
-        """The newest first, at most ``limit``, beginning behind the entry ``after``."""
+    async def read_feed(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[Entry]:
+        """At most ``limit``, and the newest first, whichever end of the stretch they are of."""
 
-    async def read_feed_json(self, reader_id: int, after: int | None, limit: int) -> Sequence[EntryJson]:
+    async def read_feed_json(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[EntryJson]:
         """``read_feed`` for those who pass the entries on."""
 
     # --- leaving ------------------------------------------------------------------------------------------------------

@@ -450,6 +450,8 @@ class NewsEvent:
 class NewsPage:
     events: list[NewsEvent]
     next_page_token: str
+    #: To what is newer.
+    prev_page_token: str = ""
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -587,7 +589,10 @@ class GetFollowRequest(PageRequest):
 
 
 class GetNewsRequest(PageRequest):
+    """Whose news. ``since``: the id of an entry; what is newer only."""
+
     username: str
+    since: int | None = None
 
 
 class CheckLinkRequest(WireRequest):

@@ -428,9 +428,12 @@ def news_page_to_wire(page: NewsPage) -> Wire:
     return {
         "events": [news_event_to_wire(event) for event in page.events],
         "NextPageToken": page.next_page_token,
+        "PrevPageToken": page.prev_page_token,
         "err": "",
     }
 
 
 def news_page_from_wire(wire: Mapping[str, Any]) -> NewsPage:
-    return NewsPage([news_event_from_wire(event) for event in wire["events"]], wire["NextPageToken"])
+    events = [news_event_from_wire(event) for event in wire["events"]]
+    # A service of the version before does not know the way back.
+    return NewsPage(events, wire["NextPageToken"], wire.get("PrevPageToken", ""))

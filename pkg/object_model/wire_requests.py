@@ -44,7 +44,9 @@ FOLLOWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "li
 FOLLOWER_IDS_QUERY: Final[QueryNames] = MappingProxyType(
     {"user_id": "user_id", "limit": "limit", "start_token": "start"}
 )
-NEWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "limit": "limit", "start_token": "start"})
+NEWS_QUERY: Final[QueryNames] = MappingProxyType(
+    {"username": "username", "since": "since", "limit": "limit", "start_token": "start"}
+)
 AUDIT_QUERY: Final[QueryNames] = MappingProxyType({"limit": "limit", "start_token": "start"})
 ERASE_QUERY: Final[QueryNames] = MappingProxyType({"user_id": "user_id", "start_token": "start"})
 #: One call that looks up users takes at most this many names, or ids.

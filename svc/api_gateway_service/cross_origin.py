@@ -18,11 +18,14 @@ _REQUEST_HEADERS: Final = (
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
     "X-Request-ID",
 )
 #: Beyond those that every script may see.
 _RESPONSE_HEADERS: Final = (
     "Content-Disposition",
+    "ETag",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

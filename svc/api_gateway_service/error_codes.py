@@ -74,6 +74,7 @@ PAGE_ERRORS: Final = (
     ErrorCode(400, "invalid_limit", "limit must be between 1 and 200."),
     ErrorCode(400, "invalid_start_token", "The token is damaged, or belongs to a list with other filters."),
 )
+INVALID_SINCE: Final = ErrorCode(400, "invalid_since", "since is no Id of an entry.")
 FILTER_ERRORS: Final = (
     *PAGE_ERRORS,
     TAG_TOO_LONG,

@@ -38,6 +38,7 @@ BOOKMARKS_TYPE: Final = "text/html; charset=utf-8"
 ARCHIVE_TYPE: Final = "application/zip"
 #: Digits of the greatest 64-bit number.
 _MAX_ID: Final = 19
+_MAX_INT64: Final = 2**63 - 1
 
 
 class Handlers:
@@ -119,7 +120,10 @@ class Handlers:
         return {"err": ""}
 
     async def get_news(self, call: Call) -> Answer:
-        request = GetNewsRequest(username=call.actor.name, **call.arguments)
+        since = call.arguments.pop("since", None)
+        request = GetNewsRequest(
+            username=call.actor.name, since=_read_entry_id(since) if since is not None else None, **call.arguments
+        )
         return await self._news.get_news_bytes(call.actor, request)
 
     async def get_me(self, call: Call) -> Answer:
@@ -257,6 +261,13 @@ def _read_id(call: Call) -> int:
     """0 for what is no id: it names nothing, as an unknown one does."""
     text = call.arguments["id"]
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_ID else 0
+
+
+def _read_entry_id(text: str) -> int:
+    """Raises InvalidArgument (``invalid_since``)."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_ID):
+        raise InvalidArgument("since must be the Id of an entry of your news", code="invalid_since")
+    return min(int(text), _MAX_INT64)
 
 
 def _public_record(record: TokenRecord) -> Wire:

@@ -37,9 +37,10 @@ OpenAPI cannot say "required in one of three", all are declared optional here; t
 it needs.
 An empty or null argument counts as not sent, but for `title` and `description` of `PUT /links`.
 
-**Answers.** Every success is a 200 with an empty `err`. A failure has another status, and says in `err` what to do and
-in `code` what happened: codes are stable, words are not. 429, 503 and 504 are worth another try, after `Retry-After`
-seconds where that is told; do not repeat a POST after a 504 without an `Idempotency-Key`.
+**Answers.** Every success is a 200 with an empty `err`, or a 304 for who has it and says so with `If-None-Match`. A
+failure has another status, and says in `err` what to do and in `code` what happened: codes are stable, words are not.
+429, 503 and 504 are worth another try, after `Retry-After` seconds where that is told; do not repeat a POST after a 504
+without an `Idempotency-Key`.
 
 **Limits.** So many requests a minute, for each user and for each address: `RateLimit-Policy` tells the limit and
 `RateLimit` what is left of it, as in draft-ietf-httpapi-ratelimit-headers-10. What is more is refused with a 429.
@@ -129,7 +130,7 @@ def _describe(operation: Operation) -> dict[str, Any]:
             *(_query_parameter(argument, operation) for argument in operation.reads.arguments),
             *(_parameter(argument, "header") for argument in operation.header_arguments),
         ],
-        "responses": {"200": _success(operation.reply)} | _failures(_errors_of(operation)),
+        "responses": {"200": _success(operation.reply)} | _unchanged(operation) | _failures(_errors_of(operation)),
     }
     if isinstance(operation.reads, Upload):
         described["requestBody"] = _file_body(operation.reads.arguments)
@@ -239,6 +240,18 @@ def _success(reply: Reply) -> dict[str, Any]:
         "description": reply.description,
         "headers": headers,
         "content": {reply.media_type: {"schema": reply.schema}},
+    }
+
+
+def _unchanged(operation: Operation) -> dict[str, Any]:
+    if not operation.has_tag:
+        return {}
+    tag = _success(operation.reply)["headers"]["ETag"]
+    return {
+        "304": {
+            "description": "What you have, by If-None-Match, is as it is now.",
+            "headers": {"X-Request-ID": _REQUEST_ID, "ETag": tag} | _STANDING,
+        }
     }
 
 

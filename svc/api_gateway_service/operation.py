@@ -16,6 +16,7 @@ from pkg.object_model.types import Actor, Identity, Scope
 from pkg.runtime.json import encode
 from svc.api_gateway_service.arguments import Argument
 from svc.api_gateway_service.door import Door
+from svc.api_gateway_service.entity_tags import answer_unless_known
 from svc.api_gateway_service.error_codes import ErrorCode
 from svc.api_gateway_service.limits import Pace
 from svc.api_gateway_service.readers import JSON, Reader, read_path
@@ -64,6 +65,8 @@ class Operation:
     header_arguments: tuple[Argument, ...] = ()
     #: Beyond those that any operation can give.
     errors: tuple[ErrorCode, ...] = ()
+    #: Whether an answer has a tag, by which a client asks for it only if it has changed.
+    has_tag: bool = False
     #: Which limit it falls under, if not that of its method.
     limited_as: Pace | None = None
 
@@ -90,7 +93,10 @@ class Operation:
             answer = await self.handle(Call(identity, head, arguments, content))
             if isinstance(answer, Response):
                 return answer
-            return Response(answer if isinstance(answer, bytes) else encode(answer), media_type=JSON)
+            encoded = answer if isinstance(answer, bytes) else encode(answer)
+            return (
+                answer_unless_known(encoded, head.if_none_match) if self.has_tag else Response(encoded, media_type=JSON)
+            )
 
         return serve
 

@@ -131,7 +131,22 @@ TAG_FILTERS: Final = (
     LIMIT,
     START_TOKEN,
 )
-NEWS_PAGE: Final = (LIMIT, START_TOKEN)
+NEWS_PAGE: Final = (
+    Argument(
+        name="since",
+        kind=Text(19),
+        description="Id of an entry: only what is newer. For who asks again and again, with the Id of the first entry "
+        "that they have.",
+        example="3742215680000000001",
+    ),
+    LIMIT,
+    Argument(
+        name="start_token",
+        kind=Text(_MAX_START_TOKEN),
+        description="NextPageToken or PrevPageToken of a page. Good only with the same filters.",
+        example="qD5cVb1mWzEwMDBd",
+    ),
+)
 MAP_PAGE: Final = (LIMIT_OF_MAP, START_TOKEN)
 REQUESTS_PAGE: Final = (
     Argument(
@@ -238,6 +253,12 @@ IDEMPOTENCY_KEY: Final = Argument(
     description="Printable ASCII of your choice. A repeat with the same key within a day gets the first answer and "
     "does nothing more.",
     example="6f1d3c1e-0c0a-4f57-9a55-3a0e5b9c7c11",
+)
+IF_NONE_MATCH: Final = Argument(
+    name="If-None-Match",
+    kind=Text(255),
+    description="ETag of an answer that you have. If it would be the same now, you get a 304 without it.",
+    example='"5f0c7a1e9b5f0c7a1e9b5f0c"',
 )
 IF_MATCH: Final = Argument(
     name="If-Match",

@@ -18,6 +18,7 @@ class RequestHead(NamedTuple):
     has_body: bool = False
     idempotency_key: str | None = None
     if_match: str | None = None
+    if_none_match: str = ""
     cookie: str = ""
     csrf_token: str = ""
     origin: str = ""
@@ -75,6 +76,7 @@ _FIELDS: Final = {
     b"content-type": "content_type",
     b"idempotency-key": "idempotency_key",
     b"if-match": "if_match",
+    b"if-none-match": "if_none_match",
     b"cookie": "cookie",
     b"x-csrf-token": "csrf_token",
     b"origin": "origin",

@@ -63,11 +63,17 @@ def _reading(handlers: Handlers) -> list[Operation]:
             description="What the people whom you follow saved, newest first: one entry for each link of theirs that "
             "you may see, where its latest change puts it, and one for each import. What they delete or make private "
             "is gone from here within moments, as is all that is theirs when you do not follow them any more, whoever "
-            "ended it. A feed holds the newest 1,000 entries of the last 30 days.",
+            "ended it. A feed holds the newest 1,000 entries of the last 30 days.\n\n"
+            "`NextPageToken` leads to older entries and `PrevPageToken` to newer ones. To look again, send the `ETag` "
+            "of the first page as `If-None-Match`, or the first entry's `Id` as `since`. An entry stands where "
+            "the time of its change puts it: one that comes late, after a disturbance, may be older than `since`; the "
+            "first page has it.",
+            header_arguments=(parameters.IF_NONE_MATCH,),
             reads=Arguments(parameters.NEWS_PAGE),
             handle=handlers.get_news,
             reply=schemas.NEWS_PAGE,
-            errors=(*error_codes.PAGE_ERRORS, *error_codes.NEWS_AWAY),
+            errors=(*error_codes.PAGE_ERRORS, error_codes.INVALID_SINCE, *error_codes.NEWS_AWAY),
+            has_tag=True,
         ),
         Operation(
             name="get_tags",

@@ -238,7 +238,18 @@ TAG_PAGE: Final = Reply(
     "A page of tags.", _object("Tags, in alphabetical order.", tags=_list("TagCount"), NextPageToken=_NEXT, err=_ERR)
 )
 NEWS_PAGE: Final = Reply(
-    "A page of news.", _object("News, newest first.", events=_list("NewsEvent"), NextPageToken=_NEXT, err=_ERR)
+    "A page of news.",
+    _object(
+        "News, newest first.",
+        events=_list("NewsEvent"),
+        NextPageToken=_NEXT,
+        PrevPageToken=_text(
+            "Send it as start_token, with the same filters, to get the page of what is newer. Empty when nothing is.",
+            "qD5cVb1mWy0xMDBd",
+        ),
+        err=_ERR,
+    ),
+    headers=(("ETag", _text("Of this very answer, for If-None-Match.", '"5f0c7a1e9b5f0c7a1e9b5f0c"')),),
 )
 FOLLOWERS: Final = Reply(
     "Those who follow you.",

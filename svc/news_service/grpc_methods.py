@@ -28,10 +28,13 @@ class NewsServicer:
             username=request.username,
             start_token=request.startToken,
             limit=request.limit if request.HasField("limit") else DEFAULT_PAGE_LIMIT,
+            since=request.since if request.HasField("since") else None,
         )
         page = await self._manager.get_news(call.actor, wanted)
         return news_pb2.GetNewsResponse(
-            events=[_event_to_proto(event) for event in page.events], nextToken=page.next_page_token
+            events=[_event_to_proto(event) for event in page.events],
+            nextToken=page.next_page_token,
+            prevToken=page.prev_page_token,
         )
 
 

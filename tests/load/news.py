@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from pkg.news_manager.entry_ids import group_of_entry, group_of_user, make_entry_id
 from pkg.news_manager.redis_store import FEEDS_AT_ONCE, RedisNewsStore
-from pkg.news_manager.store import Entry
+from pkg.news_manager.store import Entry, Stretch
 from pkg.object_model.erasure import START
 from pkg.object_model.types import LinkStatus, NewsEvent, NewsEventType
 from pkg.runtime.redis import connect_redis
@@ -106,7 +106,7 @@ async def measure_pages(store: RedisNewsStore, redis: Redis, meter: Meter, pages
 
     async def ours(after: int | None) -> None:
         for _ in range(pages):
-            assert len(await store.read_feed(READER, after, 20)) == 20
+            assert len(await store.read_feed(READER, Stretch(below=after), 20)) == 20
 
     async def bare() -> None:
         for _ in range(pages):

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpb/news_service/pb/news.proto\x12\x02pb\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x0eGetNewsRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x12\n\nstartToken\x18\x02 \x01(\t\x12\x12\n\x05limit\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_limit\"\xe5\x01\n\x05\x45vent\x12 \n\teventType\x18\x01 \x01(\x0e\x32\r.pb.EventType\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0c\n\x04tags\x18\x07 \x03(\t\x12\x0e\n\x06status\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\n\n\x02id\x18\n \x01(\x03\x12\r\n\x05\x63ount\x18\x0b \x01(\x03\"L\n\x0fGetNewsResponse\x12\x19\n\x06\x65vents\x18\x01 \x03(\x0b\x32\t.pb.Event\x12\x11\n\tnextToken\x18\x02 \x01(\t\x12\x0b\n\x03\x65rr\x18\x03 \x01(\t*S\n\tEventType\x12\x0e\n\nLINK_ADDED\x10\x00\x12\x10\n\x0cLINK_UPDATED\x10\x01\x12\x10\n\x0cLINK_DELETED\x10\x02\x12\x12\n\x0eLINKS_IMPORTED\x10\x03\x32<\n\x04News\x12\x34\n\x07GetNews\x12\x12.pb.GetNewsRequest\x1a\x13.pb.GetNewsResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpb/news_service/pb/news.proto\x12\x02pb\x1a\x1fgoogle/protobuf/timestamp.proto\"r\n\x0eGetNewsRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x12\n\nstartToken\x18\x02 \x01(\t\x12\x12\n\x05limit\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05since\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\x08\n\x06_since\"\xe5\x01\n\x05\x45vent\x12 \n\teventType\x18\x01 \x01(\x0e\x32\r.pb.EventType\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0c\n\x04tags\x18\x07 \x03(\t\x12\x0e\n\x06status\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\n\n\x02id\x18\n \x01(\x03\x12\r\n\x05\x63ount\x18\x0b \x01(\x03\"_\n\x0fGetNewsResponse\x12\x19\n\x06\x65vents\x18\x01 \x03(\x0b\x32\t.pb.Event\x12\x11\n\tnextToken\x18\x02 \x01(\t\x12\x0b\n\x03\x65rr\x18\x03 \x01(\t\x12\x11\n\tprevToken\x18\x04 \x01(\t*S\n\tEventType\x12\x0e\n\nLINK_ADDED\x10\x00\x12\x10\n\x0cLINK_UPDATED\x10\x01\x12\x10\n\x0cLINK_DELETED\x10\x02\x12\x12\n\x0eLINKS_IMPORTED\x10\x03\x32<\n\x04News\x12\x34\n\x07GetNews\x12\x12.pb.GetNewsRequest\x1a\x13.pb.GetNewsResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pb.news_service.pb.news_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTTYPE']._serialized_start=466
-  _globals['_EVENTTYPE']._serialized_end=549
+  _globals['_EVENTTYPE']._serialized_start=515
+  _globals['_EVENTTYPE']._serialized_end=598
   _globals['_GETNEWSREQUEST']._serialized_start=70
-  _globals['_GETNEWSREQUEST']._serialized_end=154
-  _globals['_EVENT']._serialized_start=157
-  _globals['_EVENT']._serialized_end=386
-  _globals['_GETNEWSRESPONSE']._serialized_start=388
-  _globals['_GETNEWSRESPONSE']._serialized_end=464
-  _globals['_NEWS']._serialized_start=551
-  _globals['_NEWS']._serialized_end=611
+  _globals['_GETNEWSREQUEST']._serialized_end=184
+  _globals['_EVENT']._serialized_start=187
+  _globals['_EVENT']._serialized_end=416
+  _globals['_GETNEWSRESPONSE']._serialized_start=418
+  _globals['_GETNEWSRESPONSE']._serialized_end=513
+  _globals['_NEWS']._serialized_start=600
+  _globals['_NEWS']._serialized_end=660
 # @@protoc_insertion_point(module_scope)

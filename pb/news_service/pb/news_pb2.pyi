@@ -22,14 +22,16 @@ LINK_DELETED: EventType
 LINKS_IMPORTED: EventType
 
 class GetNewsRequest(_message.Message):
-    __slots__ = ("username", "startToken", "limit")
+    __slots__ = ("username", "startToken", "limit", "since")
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     STARTTOKEN_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     username: str
     startToken: str
     limit: int
-    def __init__(self, username: _Optional[str] = ..., startToken: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+    since: int
+    def __init__(self, username: _Optional[str] = ..., startToken: _Optional[str] = ..., limit: _Optional[int] = ..., since: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("eventType", "username", "url", "timestamp", "title", "description", "tags", "status", "version", "id", "count")
@@ -58,11 +60,13 @@ class Event(_message.Message):
     def __init__(self, eventType: _Optional[_Union[EventType, str]] = ..., username: _Optional[str] = ..., url: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., title: _Optional[str] = ..., description: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., status: _Optional[str] = ..., version: _Optional[int] = ..., id: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class GetNewsResponse(_message.Message):
-    __slots__ = ("events", "nextToken", "err")
+    __slots__ = ("events", "nextToken", "err", "prevToken")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     NEXTTOKEN_FIELD_NUMBER: _ClassVar[int]
     ERR_FIELD_NUMBER: _ClassVar[int]
+    PREVTOKEN_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     nextToken: str
     err: str
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., nextToken: _Optional[str] = ..., err: _Optional[str] = ...) -> None: ...
+    prevToken: str
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., nextToken: _Optional[str] = ..., err: _Optional[str] = ..., prevToken: _Optional[str] = ...) -> None: ...

@@ -1,5 +1,7 @@
 """GET /v1/news, from the gateway's door to the news manager; each answer is held against the API's description."""
 
+import pytest
+
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.interfaces import News
 from pkg.object_model.types import Actor, GetNewsRequest, NewsPage
@@ -16,7 +18,7 @@ async def follow_and_save(house: GatewayHouse, count: int = 3) -> None:
 
 
 async def test_an_entry_in_the_contracts_form(house: GatewayHouse) -> None:
-    assert await house.bob.ok("GET", "/v1/news") == {"events": [], "NextPageToken": "", "err": ""}
+    assert await house.bob.ok("GET", "/v1/news") == {"events": [], "NextPageToken": "", "PrevPageToken": "", "err": ""}
     await follow_and_save(house, 1)
     body = await house.bob.ok("GET", "/v1/news")
     (event,) = body["events"]
@@ -57,6 +59,46 @@ async def test_pages(house: GatewayHouse) -> None:
         token = body["NextPageToken"]
     assert token == ""
     assert urls == [f"https://{number}.example/" for number in (4, 3, 2, 1, 0)]
+
+
+async def test_there_and_back(house: GatewayHouse) -> None:
+    await follow_and_save(house, 5)
+    first = await house.bob.ok("GET", "/v1/news", query={"limit": "2"})
+    second = await house.bob.ok("GET", "/v1/news", query={"limit": "2", "start_token": first["NextPageToken"]})
+    await house.alice.ok("POST", "/v1/links", json={"url": "https://5.example/", "title": "new"})
+    await house.world.tell()
+    back = await house.bob.ok("GET", "/v1/news", query={"limit": "2", "start_token": second["PrevPageToken"]})
+    assert back["events"] == first["events"]
+    newest = await house.bob.ok("GET", "/v1/news", query={"limit": "2", "start_token": back["PrevPageToken"]})
+    assert [event["Url"] for event in newest["events"]] == ["https://5.example/"]
+    assert newest["PrevPageToken"] == ""
+    since = first["events"][0]["Id"]
+    assert (await house.bob.ok("GET", "/v1/news", query={"since": since}))["events"] == newest["events"]
+    for nothing in (newest["events"][0]["Id"], "9" * 19):
+        assert (await house.bob.ok("GET", "/v1/news", query={"since": nothing}))["events"] == []
+
+
+@pytest.mark.parametrize("since", ["-1", "x", "9" * 20, "٣", "1.0"])
+async def test_what_is_no_id(house: GatewayHouse, since: str) -> None:
+    assert await house.bob.refused("GET", "/v1/news", query={"since": since}) == (400, "invalid_since")
+
+
+async def test_a_page_that_the_client_has_is_not_sent_again(house: GatewayHouse) -> None:
+    await follow_and_save(house, 2)
+    first = await house.bob.call("GET", "/v1/news")
+    tag = first.headers["etag"]
+    for shown in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = await house.bob.call("GET", "/v1/news", headers={"If-None-Match": shown})
+        assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+        assert "content-length" not in again.headers
+        assert again.headers["cache-control"] == "no-store"
+    assert (await house.bob.call("GET", "/v1/news", headers={"If-None-Match": tag[:-2] + '"'})).body == first.body
+    assert (await house.bob.call("GET", "/v1/news", query={"limit": "1"}, headers={"If-None-Match": tag})).status == 200
+    await house.alice.ok("PUT", "/v1/links", json={"url": "https://0.example/", "title": "new"})
+    await house.world.tell()
+    changed = await house.bob.call("GET", "/v1/news", headers={"If-None-Match": tag})
+    assert changed.status == 200
+    assert changed.headers["etag"] != tag
 
 
 async def test_refusals(house: GatewayHouse) -> None:

@@ -20,6 +20,7 @@ from pkg.object_model.types import (
     LinkCount,
     LinkStatus,
     NewsEventType,
+    NewsPage,
     ProviderProfile,
     Relationship,
     Scope,
@@ -272,6 +273,16 @@ async def test_news(services: Services) -> None:
         events += page.events
         token = page.next_page_token
     assert token == ""
+    back = GetNewsRequest(username="bob", limit=3, start_token=page.prev_page_token)
+    newer = await services.news.get_news(services.bob, back)
+    assert newer.events == events[1:4]
+    assert newer.prev_page_token
+    assert await services.news_by_grpc.get_news(services.bob, back) == newer
+    assert await services.news.get_news_bytes(services.bob, back) == encode(news_page_to_wire(newer))
+    since = GetNewsRequest(username="bob", since=events[2].id)
+    newest = await services.news.get_news(services.bob, since)
+    assert newest == NewsPage(events[:2], "")
+    assert await services.news_by_grpc.get_news(services.bob, since) == newest
     assert [event.url for event in events] == ["", *(f"https://{number}.example/é" for number in (1, 4, 3, 2, 0))]
     imported, updated, added = events[:3]
     assert (imported.event_type, imported.count, imported.title) == (NewsEventType.LINKS_IMPORTED, 2, "")

@@ -348,6 +348,9 @@ async def hearing_from(news: News, these: Services) -> AsyncIterator[Awaitable[A
     for limit in (0, 201, -1, 2**40, -(2**63)):
         yield news.get_news(bob, GetNewsRequest(username="bob", limit=limit))
         yield news.get_news_bytes(bob, GetNewsRequest(username="bob", limit=limit))
+    for since in (0, 2**63 - 1, -1):
+        yield news.get_news(bob, GetNewsRequest(username="bob", since=since))
+        yield news.get_news_bytes(bob, GetNewsRequest(username="bob", since=since))
     for token in ("?", "é", "a" * 5_000):
         yield news.get_news(bob, GetNewsRequest(username="bob", start_token=token))
     for actor, name in ((alice, "bob"), (None, "bob"), (bob, ""), (bob, "nobody"), (None, "")):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from pkg.news_manager.entry_ids import make_entry_id
-from pkg.news_manager.store import Change, Entry, LinkEnd, NewsStore
+from pkg.news_manager.store import Change, Entry, LinkEnd, NewsStore, Stretch
 from pkg.object_model.types import LinkStatus, NewsEvent, NewsEventType
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -52,10 +52,10 @@ async def publish(store: NewsStore, *entries: Entry, to: tuple[int, ...] = (BOB,
 
 
 async def titles(store: NewsStore, reader_id: int = BOB, after: int | None = None, limit: int = 2_000) -> list[str]:
-    return [one.event.title for one in await store.read_feed(reader_id, after, limit)]
+    return [one.event.title for one in await store.read_feed(reader_id, Stretch(below=after), limit)]
 
 
 async def numbers(store: NewsStore, reader_id: int = BOB, after: int | None = None, limit: int = 2_000) -> list[int]:
     """Of the entries of a feed, as they are read."""
-    read = await store.read_feed(reader_id, after, limit)
+    read = await store.read_feed(reader_id, Stretch(below=after), limit)
     return [round((one.event.timestamp - NOW).total_seconds()) for one in read]

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from pkg.news_manager.entry_ids import GROUPS
-from pkg.news_manager.store import Entry, FollowOrder, LinkEnd, NewsStore
+from pkg.news_manager.store import Entry, FollowOrder, LinkEnd, NewsStore, Stretch
 from pkg.object_model.wire import news_event_to_wire
 from pkg.runtime.json import encode
 from tests.contract.news_store.conftest import MakeStore
@@ -26,7 +26,7 @@ def at(seconds: int, event_id: int = 1) -> FollowOrder:
 async def read_all(store: NewsStore, reader_id: int, limit: int) -> list[Entry]:
     """Every page, as a reader turns them."""
     read: list[Entry] = []
-    while page := await store.read_feed(reader_id, read[-1].id if read else None, limit):
+    while page := await store.read_feed(reader_id, Stretch(below=read[-1].id if read else None), limit):
         assert len(page) <= limit
         read += page
     return read
@@ -38,20 +38,20 @@ async def read_all(store: NewsStore, reader_id: int, limit: int) -> list[Entry]:
 async def test_what_is_read_is_what_was_saved(store: NewsStore) -> None:
     one = entry(1)
     await publish(store, one)
-    assert list(await store.read_feed(BOB, None, 10)) == [one]
-    assert list(await store.read_feed(CAROL, None, 10)) == []
+    assert list(await store.read_feed(BOB, Stretch(), 10)) == [one]
+    assert list(await store.read_feed(CAROL, Stretch(), 10)) == []
 
 
 async def test_what_is_passed_on_is_the_public_form_and_no_more(store: NewsStore) -> None:
     some = [entry(number, author_id=author) for number, author in ((1, ALICE), (2, DAVE), (3, ALICE))]
     await publish(store, *some)
     for after, limit, expected in ((None, 10, some), (None, 2, some[1:]), (some[1].id, 10, some[:1])):
-        read = await store.read_feed_json(BOB, after, limit)
+        read = await store.read_feed_json(BOB, Stretch(below=after), limit)
         assert [one.id for one in read] == [one.id for one in reversed(expected)]
         assert [one.content for one in read] == [encode(news_event_to_wire(one.event)) for one in reversed(expected)]
     await end(store, ALICE, 3, 2)
-    assert [one.id for one in await store.read_feed_json(BOB, None, 10)] == [some[1].id, some[0].id]
-    assert list(await store.read_feed_json(CAROL, None, 10)) == []
+    assert [one.id for one in await store.read_feed_json(BOB, Stretch(), 10)] == [some[1].id, some[0].id]
+    assert list(await store.read_feed_json(CAROL, Stretch(), 10)) == []
 
 
 async def test_newest_first_in_pages_whatever_the_order_of_coming(store: NewsStore) -> None:
@@ -72,8 +72,8 @@ async def test_ids_are_told_apart_to_the_last_bit(store: NewsStore) -> None:
         await publish(store, one)
     assert [one.link_id for one in await read_all(store, BOB, 3)] == [8, 7, 6, 5, 4, 3, 2, 1]
     assert await end(store, ALICE, 5, 2) == newest + 5 * GROUPS
-    await store.read_feed(BOB, None, 10)
-    assert [one.link_id for one in await store.read_feed(BOB, newest + 5 * GROUPS, 10)] == [4, 3, 2, 1]
+    await store.read_feed(BOB, Stretch(), 10)
+    assert [one.link_id for one in await store.read_feed(BOB, Stretch(below=newest + 5 * GROUPS), 10)] == [4, 3, 2, 1]
 
 
 async def test_many_feeds_at_once(store: NewsStore) -> None:
@@ -148,7 +148,7 @@ async def test_what_is_about_many_links(store: NewsStore) -> None:
     for _ in range(2):
         await save(store, one)
         await store.push(ALICE, [one.id], [], [BOB])
-    assert list(await store.read_feed(BOB, None, 10)) == [one]
+    assert list(await store.read_feed(BOB, Stretch(), 10)) == [one]
 
 
 # --- one entry a link -------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ async def test_many_changes_at_once_have_the_outcomes_of_one_after_the_other(sto
     assert outcomes[-3:] == [(True, first[-2].id), (True, None), (False, None)]
     assert await store.change_entries([]) == []
     await store.push(ALICE, [one.id for one in first], [], [BOB])
-    assert [one.id for one in await store.read_feed(BOB, None, 10)] == sorted(
+    assert [one.id for one in await store.read_feed(BOB, Stretch(), 10)] == sorted(
         (first[place].id for place in (-4, -3, -1)), reverse=True
     )
 
@@ -233,7 +233,7 @@ async def test_every_order_of_versions_ends_alike(store: NewsStore) -> None:
             one = entry(link_id * 10 + version, link_id=link_id, version=version)
             if (await save(store, one)).current:
                 await store.push(ALICE, [one.id], [], [BOB])
-    read = await store.read_feed(BOB, None, 1_000)
+    read = await store.read_feed(BOB, Stretch(), 1_000)
     assert sorted(one.link_id for one in read) == list(range(100, 124))
     assert {one.event.version for one in read} == {4}
 
@@ -241,13 +241,35 @@ async def test_every_order_of_versions_ends_alike(store: NewsStore) -> None:
 async def test_pages_hold_while_entries_come_and_go(store: NewsStore) -> None:
     for number in range(1, 11):
         await publish(store, entry(number))
-    first = await store.read_feed(BOB, None, 3)
+    first = await store.read_feed(BOB, Stretch(), 3)
     await publish(store, entry(11), entry(12, link_id=9, version=2))
     for number in (first[-1].link_id, 6, 5):
         await end(store, ALICE, number, 2)
     assert await numbers(store) == [12, 11, 10, 7, 4, 3, 2, 1]
     # What the page ended with is gone, from the list as well by now.
     assert await numbers(store, after=first[-1].id) == [7, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("gone", [(), (4, 7), (5, 6), tuple(range(2, 9))])
+async def test_any_stretch_from_either_end(store: NewsStore, gone: tuple[int, ...]) -> None:
+    """Between entries that are there, that are gone, and that never were."""
+    await publish(store, *(entry(number) for number in range(1, 10)))
+    for number in gone:
+        await end(store, ALICE, number, 2)
+    kept = [number for number in range(9, 0, -1) if number not in gone]
+    places = [None, *(entry(number).id + offset for number in (0, 1, 4, 5, 9) for offset in (0, 1))]
+    for above in places:
+        for below in places[::2]:
+            expected = [
+                number
+                for number in kept
+                if (above is None or entry(number).id > above) and (below is None or entry(number).id < below)
+            ]
+            for limit in (2, 20):
+                newest = await store.read_feed(BOB, Stretch(above, below), limit)
+                assert [one.link_id for one in newest] == expected[:limit]
+                oldest = await store.read_feed(BOB, Stretch(above, below, oldest=True), limit)
+                assert [one.link_id for one in oldest] == expected[-limit:]
 
 
 async def test_a_page_is_filled_past_what_is_gone(store: NewsStore) -> None:
@@ -257,6 +279,11 @@ async def test_a_page_is_filled_past_what_is_gone(store: NewsStore) -> None:
         await end(store, ALICE, number, 2)
     assert await numbers(store, limit=15) == [*range(300, 290, -1), *range(10, 5, -1)]
     assert await numbers(store, after=entry(6).id, limit=15) == [5, 4, 3, 2, 1]
+    for number in range(211, 291):
+        await publish(store, entry(number + 1_000, link_id=number, version=3))
+        await end(store, ALICE, number, 4)
+    above = Stretch(above=entry(9).id, oldest=True)
+    assert [one.link_id for one in await store.read_feed(BOB, above, 3)] == [292, 291, 10]
 
 
 # --- beginning and ceasing to follow ----------------------------------------------------------------------------------
@@ -273,7 +300,7 @@ async def test_backfilling(store: NewsStore) -> None:
     assert ids == [known.id, new.id]
     for _ in range(2):
         await store.merge(BOB, ALICE, at(10), ids)
-    read = await store.read_feed(BOB, None, 10)
+    read = await store.read_feed(BOB, Stretch(), 10)
     assert [(one.author_id, one.link_id) for one in read] == [(ALICE, 3), (DAVE, 2), (ALICE, 1)]
     assert read[-1] == known
     assert await store.find_or_save_entries(wanted) == ids

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from pkg.news_manager.redis_store import RedisNewsStore
-from pkg.news_manager.store import FollowOrder
+from pkg.news_manager.store import FollowOrder, Stretch
 from pkg.object_model.errors import Unavailable
 from pkg.runtime.mutual_auth import new_secret
 from pkg.runtime.redis import RedisAddress, ask, connect_redis
@@ -93,9 +93,9 @@ async def test_away_and_back(redis: Redis, valkey: TestValkey) -> None:
             save(store, entry(2)),
             save(store, entry(2)),
             store.push(ALICE, [entry(2).id], [], [BOB, CAROL]),
-            store.read_feed(BOB, None, 10),
-            store.read_feed(BOB, entry(1).id, 10),
-            store.read_feed_json(BOB, None, 10),
+            store.read_feed(BOB, Stretch(), 10),
+            store.read_feed(BOB, Stretch(below=entry(1).id), 10),
+            store.read_feed_json(BOB, Stretch(), 10),
         ):
             with pytest.raises(Unavailable) as away:
                 await call
@@ -120,7 +120,7 @@ async def test_silence(redis: Redis, valkey: TestValkey) -> None:
     await publish(store, entry(3), to=(CAROL,))
     os.kill(valkey.pid, signal.SIGSTOP)
     try:
-        calls = [store.read_feed(BOB, None, 10), store.read_feed_json(BOB, None, 10), store.check()]
+        calls = [store.read_feed(BOB, Stretch(), 10), store.read_feed_json(BOB, Stretch(), 10), store.check()]
         for outcome in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(outcome, Unavailable)
             assert "in time" in outcome.message

@@ -417,6 +417,83 @@ async def test_pages_whole_and_without_an_empty_last_one(house: House, limit: in
     assert [event.url for event in read] == [f"https://{number}.example/" for number in range(19, 9, -1)]
 
 
+def numbers_of(found: NewsPage) -> list[int]:
+    return [int(event.url.removeprefix("https://").removesuffix(".example/")) for event in found.events]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 9, 10])
+async def test_the_way_back_shows_what_came_meanwhile_and_ends_where_nothing_is(house: House, limit: int) -> None:
+    await house.hear(*(house.added(number) for number in range(10, 20)))
+    found = await page(house, limit=limit)
+    assert found.prev_page_token == ""
+    down = [numbers_of(found)]
+    while found.next_page_token:
+        found = await page(house, limit=limit, start_token=found.next_page_token)
+        down.append(numbers_of(found))
+        assert found.prev_page_token
+    await house.hear(house.added(20), house.added(21), house.deleted(12))
+    up = [down[-1]]
+    back = found.prev_page_token
+    while back:
+        found = await page(house, limit=limit, start_token=back)
+        assert found.events
+        # Beside it, on the older side, is what was read before.
+        if set(up[-1]) - {12}:
+            assert found.next_page_token
+        up.append(numbers_of(found))
+        back = found.prev_page_token
+    read = [number for some in reversed(up) for number in some]
+    if limit < 10:
+        assert [number for number in read if number != 12] == [21, 20, *(n for n in range(19, 9, -1) if n != 12)]
+    assert all(len(some) <= limit for some in up)
+
+
+async def test_no_way_on_leads_to_an_empty_page(house: House) -> None:
+    await house.hear(*(house.added(number) for number in range(10, 16)))
+    second = await page(house, limit=2, start_token=(await page(house, limit=2)).next_page_token)
+    assert numbers_of(second) == [13, 12]
+    await house.hear(*(house.deleted(number) for number in (15, 14)))
+    again = await page(house, limit=2, start_token=(await page(house, limit=1)).next_page_token)
+    assert numbers_of(again) == [12, 11]
+    await house.hear(house.deleted(13))
+    assert (await page(house, limit=2, start_token=second.next_page_token)).prev_page_token
+    await house.hear(house.deleted(12))
+    last = await page(house, limit=2, start_token=second.next_page_token)
+    assert numbers_of(last) == [11, 10]
+    assert last.prev_page_token == ""
+    # A token that was given before what it leads to went away: an empty page, and the ways to what is left.
+    gone = await page(house, limit=2, start_token=second.prev_page_token)
+    assert (gone.events, gone.prev_page_token) == ([], "")
+    assert numbers_of(await page(house, start_token=gone.next_page_token)) == [11, 10]
+    await house.hear(house.deleted(11), house.deleted(10), house.added(30))
+    gone = await page(house, limit=2, start_token=second.next_page_token)
+    assert (gone.events, gone.next_page_token) == ([], "")
+    assert numbers_of(await page(house, start_token=gone.prev_page_token)) == [30]
+
+
+async def test_what_is_newer_than_an_entry(house: House) -> None:
+    await house.hear(*(house.added(number) for number in range(10, 15)))
+    found = await page(house)
+    by_number = dict(zip(numbers_of(found), [event.id for event in found.events], strict=True))
+    assert numbers_of(await page(house, since=by_number[12])) == [14, 13]
+    assert numbers_of(await page(house, since=by_number[12] - 1)) == [14, 13, 12]
+    assert numbers_of(await page(house, since=by_number[14])) == []
+    assert numbers_of(await page(house, since=0)) == [14, 13, 12, 11, 10]
+    first = await page(house, since=by_number[11], limit=2)
+    assert (numbers_of(first), first.prev_page_token) == ([14, 13], "")
+    second = await page(house, since=by_number[11], limit=2, start_token=first.next_page_token)
+    assert (numbers_of(second), second.next_page_token) == ([12], "")
+    back = await page(house, since=by_number[11], limit=1, start_token=second.prev_page_token)
+    assert numbers_of(back) == [13]
+    assert back.next_page_token
+    with pytest.raises(InvalidArgument) as refused:
+        await page(house, since=by_number[12], start_token=first.next_page_token)
+    assert refused.value.code == "invalid_start_token"
+    with pytest.raises(InvalidArgument) as refused:
+        await page(house, since=-1)
+    assert refused.value.code == "invalid_since"
+
+
 async def test_a_page_token_is_its_readers(house: House) -> None:
     await house.hear(*(house.added(number) for number in range(10, 20)))
     token = (await page(house, limit=2)).next_page_token
