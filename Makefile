@@ -24,16 +24,17 @@ LOCKED := link-service user-service social-graph-service api-gateway-service new
 LOCK_ARGS ?=
 # Tools with requirements of their own: each in an environment of its own.
 CHECKOV := $(VENV)-checkov
+RESOURCE_TYPES := $(VENV)-resource-types
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-config --custom-compile-command "make lock" $(LOCK_ARGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test faults fuzz images images-test bench check checkov fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults fuzz images images-test bench check checkov resource-types fmt proto lock hooks venv clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: venv ## run the whole system here, until Ctrl-C (ARGS="--user alice --gateway-port 0 ...")
 	@exec $(BIN)/python cmd/up.py $(ARGS)
@@ -73,6 +74,15 @@ $(CHECKOV)/.installed: requirements/tools/checkov.txt | venv
 	$(CHECKOV)/bin/python -m pip install --quiet --no-compile --require-hashes --requirement $<
 	@touch $@
 
+resource-types: $(RESOURCE_TYPES)/.installed ## install what others publish of their resources, so that `make test` holds ours against it (needs npm)
+
+$(RESOURCE_TYPES)/.installed: requirements/tools/resource-types/package.json requirements/tools/resource-types/package-lock.json
+	rm -rf $(RESOURCE_TYPES)
+	mkdir $(RESOURCE_TYPES)
+	cp $^ $(RESOURCE_TYPES)
+	cd $(RESOURCE_TYPES) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 fmt: venv ## format the code, and repair what the linter can
 	$(BIN)/ruff check --fix --quiet $(PLACES) || true
 	$(BIN)/ruff format $(PLACES)
@@ -104,5 +114,5 @@ $(INSTALLED): requirements/dev.txt
 	@touch $@
 
 clean: ## remove what was made here: the environment, caches, the local data
-	rm -rf $(VENV) $(CHECKOV) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(CHECKOV) $(RESOURCE_TYPES) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

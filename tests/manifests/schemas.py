@@ -23,19 +23,31 @@ def newest_versions(count: int) -> list[str]:
 
 
 def schema_faults(objects: Iterable[Object], version: str) -> list[str]:
+    """Of what Kubernetes itself knows; for the rest there is ``published_types``."""
     return [
         f"{label(thing)}: {error.json_path}: {error.message[:200]}"
         for thing in objects
+        if is_known(version, thing["apiVersion"], thing["kind"])
         for error in _validator(version, thing["apiVersion"], thing["kind"]).iter_errors(thing)
     ]
 
 
+def is_known(version: str, api_version: str, kind: str) -> bool:
+    """Whether it is a kind of Kubernetes' own."""
+    group = api_version.rpartition("/")[0]
+    own = "." not in group or group.endswith(".k8s.io")
+    return own and (_SCHEMAS / f"v{version}{_STRICT}" / f"{_name(api_version, kind)}.json").is_file()
+
+
 @cache
 def _validator(version: str, api_version: str, kind: str) -> Draft202012Validator:
+    return Draft202012Validator(_read(version, _name(api_version, kind)), registry=_registry(version))
+
+
+def _name(api_version: str, kind: str) -> str:
     # networking.k8s.io/v1 is called networking-v1 there, apps/v1 is apps-v1.
     group, _, rest = api_version.rpartition("/")
-    name = f"{kind.lower()}-{group.partition('.')[0]}-{rest}" if group else f"{kind.lower()}-{rest}"
-    return Draft202012Validator(_read(version, name), registry=_registry(version))
+    return f"{kind.lower()}-{group.partition('.')[0]}-{rest}" if group else f"{kind.lower()}-{rest}"
 
 
 @cache

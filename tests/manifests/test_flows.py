@@ -1,7 +1,7 @@
 """NetworkPolicies allow the flows of ``k8s/flows.yaml`` and nothing else, whoever asks and whatever the port."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -19,6 +19,13 @@ FLOWS: Final = ROOT / "k8s" / "flows.yaml"
 INGRESS_CONTROLLER: Final = Pod(
     "ingress-controller", "ingress-nginx", {"app.kubernetes.io/component": "controller"}, {}, "10.244.2.1"
 )
+#: Of components.
+PROMETHEUS: Final = Pod("prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, {}, "10.244.2.2")
+GATEWAY_PROXY: Final = Pod(
+    "gateway-proxy", "envoy-gateway-system", {"app.kubernetes.io/component": "proxy"}, {}, "10.244.2.3"
+)
+#: Pods of other people, whom some of ours let in.
+CONTROLLERS: Final = (INGRESS_CONTROLLER, PROMETHEUS, GATEWAY_PROXY)
 DNS_PORTS: Final = {"dns": (53, "UDP"), "dns-tcp": (53, "TCP")}
 DNS: Final = Pod("dns", "kube-system", {"k8s-app": "kube-dns"}, DNS_PORTS, "10.96.0.10")
 WEB: Final = tuple(Outside(address) for address in ("198.51.100.7", "2600:1f18::7"))
@@ -53,25 +60,29 @@ class Flow:
 
 def pods(objects: Iterable[Object]) -> dict[str, Pod]:
     """One of each workload, by its name without the version of a release, and one that no policy knows of."""
-    found = {"newcomer": Pod("newcomer", NAMESPACE)}
+    objects = list(objects)
+    namespace = next((thing["metadata"]["name"] for thing in of_kind(objects, "Namespace")), NAMESPACE)
+    found = {"newcomer": Pod("newcomer", namespace)}
     for number, workload in enumerate(workloads(objects)):
         version = workload.object["metadata"].get("labels", {}).get("app.kubernetes.io/version", "")
         name = workload.name.removesuffix(f"-{version}")
-        found[name] = Pod(name, NAMESPACE, workload.labels, workload.ports, f"10.244.1.{number}")
+        found[name] = Pod(name, namespace, workload.labels, workload.ports, f"10.244.1.{number}")
     return found
 
 
-def read_flows() -> list[tuple[str, str, list[Any]]]:
-    """Who, to whom, by which ports."""
+def read_flows(components: Collection[str] = ()) -> list[tuple[str, str, list[Any]]]:
+    """Who, to whom, by which ports; with those that these components bring."""
     found = []
     for flow in yaml.safe_load(FLOWS.read_text()):
+        if "with" in flow and flow["with"] not in components:
+            continue
         sources = flow["from"] if isinstance(flow["from"], list) else [flow["from"]]
         found += [(source, flow["to"], flow["ports"]) for source in sources]
     return found
 
 
-def listed(inside: dict[str, Pod]) -> Iterator[Flow]:
-    for source, target, ports in read_flows():
+def listed(inside: dict[str, Pod], components: Collection[str] = ()) -> Iterator[Flow]:
+    for source, target, ports in read_flows(components):
         if target == "web":
             yield from (Flow(source, end.address, port) for port in ports for end in WEB)
         else:
@@ -86,7 +97,7 @@ def allowed(objects: list[Object], inside: dict[str, Pod]) -> set[Flow]:
     twins = [
         Pod(f"a stranger like {pod.name}", "elsewhere", pod.labels, pod.ports, "10.244.9.9") for pod in inside.values()
     ]
-    ends: list[End] = [*inside.values(), *twins, INGRESS_CONTROLLER, DNS, *WEB, *PRIVATE]
+    ends: list[End] = [*inside.values(), *twins, *CONTROLLERS, DNS, *WEB, *PRIVATE]
     return {
         Flow(source.name, target.name, port, protocol)
         for source, target in product(ends, ends)

@@ -1,6 +1,5 @@
 """What is made of the same manifests elsewhere: a production that knows what it runs, and the function in Nuclio."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,10 @@ import pytest
 from pkg.images.pins import read_pins
 from pkg.images.releases import PRODUCTION, read_release, write_release
 from tests.manifests.given import make_secrets
-from tests.manifests.objects import ROOT, Object, find, of_kind, render, selects, workloads
+from tests.manifests.objects import Object, find, of_kind, render, selects, workloads
 from tests.manifests.pod_security import house_faults, restricted_faults
 from tests.manifests.relations import every_fault, image_faults
+from tests.manifests.renders import copy_house
 from tests.manifests.resolved import resolve_pins, resolve_release
 from tests.manifests.schemas import newest_versions, schema_faults
 from tests.manifests.test_flows import allowed, listed, pods
@@ -23,8 +23,7 @@ SECRETS = {name: set(content) for name, content in make_secrets().items()}
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     """A copy of all that is rendered, with images of others whose digests nobody has asked for."""
-    for folder in (ROOT / "k8s", *ROOT.glob("svc/*/k8s"), ROOT / "fun" / "link_checker"):
-        shutil.copytree(folder, tmp_path / folder.relative_to(ROOT), ignore=shutil.ignore_patterns("*.py*"))
+    copy_house(tmp_path)
     pins = tmp_path / "k8s" / "components" / "pins" / "kustomization.yaml"
     for pin in read_pins(pins).values():
         pins.write_text(pins.read_text().replace(f', digest: "{pin.digest}"', ""))
