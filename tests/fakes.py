@@ -15,6 +15,7 @@ from pkg.object_model.types import (
     IdPage,
     NamePage,
     Relationship,
+    UserPage,
 )
 
 
@@ -151,6 +152,15 @@ class FakeSocialGraph(SocialGraphManager):
         followers = sorted(follower for follower, followed in self._follows if followed == user_id)
         rest = [follower for follower in followers if follower > int(start_token or 0)]
         return IdPage(rest[:limit], str(rest[limit - 1]) if len(rest) > limit else "")
+
+    async def get_followed(self, user_id: int, start_token: str, limit: int) -> UserPage:
+        if self.fault is not None:
+            raise self.fault
+        followed = sorted(followed for follower, followed in self._follows if follower == user_id)
+        rest = [one for one in followed if one > int(start_token or 0)]
+        names = await self._directory.find_names(rest[:limit])
+        users = [Actor(one, names[one]) for one in rest[:limit] if one in names]
+        return UserPage(users, str(rest[limit - 1]) if len(rest) > limit else "")
 
     async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
         return FollowCounts(

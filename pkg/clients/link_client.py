@@ -1,6 +1,7 @@
 """The link service from afar."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from datetime import datetime
 from typing import Final
 
 from pkg.clients.erasure import erase_user
@@ -16,6 +17,7 @@ from pkg.object_model.types import (
     Link,
     LinkCount,
     LinkPage,
+    SharedLink,
     TagPage,
     UpdateLinkRequest,
 )
@@ -24,9 +26,10 @@ from pkg.object_model.wire import (
     link_count_from_wire,
     link_from_wire,
     link_page_from_wire,
+    shared_links_from_wire,
     tag_page_from_wire,
 )
-from pkg.object_model.wire_requests import IMPORT_QUERY, LINKS_QUERY, TAGS_QUERY, to_query
+from pkg.object_model.wire_requests import IMPORT_QUERY, LINKS_QUERY, TAGS_QUERY, SharedLinksRequest, to_query
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.json import encode
 
@@ -71,6 +74,15 @@ class LinkClient(interfaces.LinkManager):
         return await self._http.request(
             "GET", "/tags", actor=actor, params=to_query(request, TAGS_QUERY), repeatable=True
         )
+
+    async def get_shared_links(
+        self, user_ids: Collection[int], limit: int, changed_after: datetime | None = None
+    ) -> list[SharedLink]:
+        request = SharedLinksRequest(ids=tuple(map(str, user_ids)), limit=limit, changed_after=changed_after)
+        body = await self._http.request(
+            "POST", "/shared-links", actor=None, body=encode(request.to_wire()), repeatable=True
+        )
+        return read_reply(_SERVICE, body, shared_links_from_wire)
 
     async def count_links(self, actor: Actor | None, username: str) -> LinkCount:
         body = await self._http.request(

@@ -15,11 +15,14 @@ from pkg.object_model.types import (
     IdPage,
     NamePage,
     Relationship,
+    UserPage,
 )
-from pkg.object_model.wire import follow_counts_from_wire, id_page_from_wire, name_page_from_wire
+from pkg.object_model.wire import follow_counts_from_wire, id_page_from_wire, name_page_from_wire, user_page_from_wire
 from pkg.object_model.wire_requests import (
+    FOLLOWED_QUERY,
     FOLLOWER_IDS_QUERY,
     FOLLOWS_QUERY,
+    FollowedRequest,
     FollowerIdsRequest,
     UserNameRequest,
     to_query,
@@ -79,6 +82,13 @@ class SocialGraphClient(interfaces.SocialGraphManager):
         path = f"/follower-ids/{query.pop('user_id')}"
         body = await self._http.request("GET", path, actor=None, params=query, repeatable=True)
         return read_reply(_SERVICE, body, id_page_from_wire)
+
+    async def get_followed(self, user_id: int, start_token: str, limit: int) -> UserPage:
+        request = FollowedRequest(user_id=user_id, start_token=start_token, limit=limit)
+        query = to_query(request, FOLLOWED_QUERY)
+        path = f"/followed/{query.pop('user_id')}"
+        body = await self._http.request("GET", path, actor=None, params=query, repeatable=True)
+        return read_reply(_SERVICE, body, user_page_from_wire)
 
     async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
         body = await self._http.request("GET", f"/counts/{user_id}", actor=actor, repeatable=True)

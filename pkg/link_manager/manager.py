@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from tempfile import SpooledTemporaryFile
@@ -65,6 +65,7 @@ from pkg.object_model.types import (
     LinkPage,
     LinkStatus,
     Relationship,
+    SharedLink,
     TagPage,
     UpdateLinkRequest,
     Visibility,
@@ -83,6 +84,9 @@ ANSWER_LIFETIME: Final = timedelta(hours=24)
 #: Checks that are asked for in one transaction, and the transactions of one sweep.
 ASK_BATCH: Final = 500
 ASK_BATCHES: Final = 20
+
+#: Links of many users that one call reads.
+MAX_SHARED_LINKS: Final = 1_000
 
 #: Files read at once; each may take a hundred megabytes of memory.
 _IMPORTS_AT_ONCE: Final = 2
@@ -171,6 +175,20 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             del found[limit:]
             token = encode_page_token(scope, (found[-1][0],))
         return TagPage([tag for _, tag in found], token)
+
+    async def get_shared_links(
+        self, user_ids: Collection[int], limit: int, changed_after: datetime | None = None
+    ) -> list[SharedLink]:
+        """
+        Raises:
+            InvalidArgument: ``invalid_limit`` below 1, or where all together could be more than MAX_SHARED_LINKS.
+        """
+        if not 1 <= limit * max(1, len(user_ids)) <= MAX_SHARED_LINKS:
+            raise InvalidArgument(
+                f"limit must be at least 1, and limit times users {MAX_SHARED_LINKS} at most; ask for fewer",
+                code="invalid_limit",
+            )
+        return await self._store.find_shared([*user_ids], limit, changed_after or _EPOCH)
 
     async def count_links(self, actor: Actor | None, username: str) -> LinkCount:
         owner_id, audience = await self._look(actor, username)

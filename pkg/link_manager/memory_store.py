@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from heapq import nlargest
 
 from pkg.link_manager.checks import Check, unknown
 from pkg.link_manager.store import (
+    MAX_SHARED_DESCRIPTION,
     AnsweredBeforeError,
     Audience,
     Candidate,
@@ -31,7 +33,7 @@ from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import index_words, score
 from pkg.object_model import erasure
 from pkg.object_model.events import Event, LinkEvent
-from pkg.object_model.types import Link, TagCount
+from pkg.object_model.types import Link, SharedLink, TagCount
 
 
 @dataclass(slots=True)
@@ -96,6 +98,18 @@ class MemoryLinkStore(LinkStore):
         if query.after is not None:
             found = [row for row in found if _place(row) < query.after]
         return found[: query.limit]
+
+    async def find_shared(self, user_ids: Sequence[int], limit: int, changed_after: datetime) -> list[SharedLink]:
+        return [
+            SharedLink(user_id, replace(link, description=link.description[:MAX_SHARED_DESCRIPTION]))
+            for user_id in user_ids
+            if user_id in self._shelves
+            for link in nlargest(
+                limit,
+                (one for one in self._shelves[user_id].seen_by(Audience.FOLLOWER) if one.updated_at >= changed_after),
+                key=lambda link: (link.updated_at, link.id),
+            )
+        ]
 
     async def read_oldest_first(
         self, user_id: int, audience: Audience, after: tuple[datetime, int] | None, limit: int

@@ -22,6 +22,7 @@ from pkg.events.messages import partition_of
 from pkg.events.outbox import erase_events, insert_events, outbox_row
 from pkg.link_manager.checks import Change, Check
 from pkg.link_manager.store import (
+    MAX_SHARED_DESCRIPTION,
     AnsweredBeforeError,
     Audience,
     Candidate,
@@ -42,7 +43,7 @@ from pkg.link_manager.words import SCORES, index_words
 from pkg.object_model import erasure
 from pkg.object_model.errors import InvalidArgument, Unavailable
 from pkg.object_model.events import LinkEvent
-from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
+from pkg.object_model.types import Link, LinkStatus, SharedLink, TagCount, Visibility
 from pkg.runtime.postgres import database_errors, hold_alone
 
 #: What stands in the tables for each, by place.
@@ -85,6 +86,14 @@ _NAMES: Final = (
 _SHOWN: Final = ("status_reason", "checked_at", "moved_to")
 _ADDED: Final = ", ".join(_NAMES)
 _COLUMNS: Final = ", ".join(_NAMES + _SHOWN)
+
+# The descriptions of many links, and each may be long. Each user's part is read from one index of theirs.
+_FIND_SHARED: Final = f"""
+SELECT asked.user_id, shared.* FROM unnest($1::bigint[]) AS asked(user_id) CROSS JOIN LATERAL (
+    SELECT {_COLUMNS.replace("description", f"left(description, {MAX_SHARED_DESCRIPTION}) AS description")} FROM links
+    WHERE links.user_id = asked.user_id AND {_SEES[Audience.FOLLOWER].format("")} AND updated_at >= $3
+    ORDER BY updated_at DESC, id DESC LIMIT $2
+) AS shared"""
 
 _LOCK: Final = """
 INSERT INTO link_counts (user_id) VALUES ($1)
@@ -332,6 +341,11 @@ class SqlLinkStore(LinkStore):
                     "a regular expression is too complex; simplify it", code="regex_too_complex"
                 ) from None
         return [FoundLink(_read_link(row), row["score"] if query.words else 0) for row in rows]
+
+    async def find_shared(self, user_ids: Sequence[int], limit: int, changed_after: datetime) -> list[SharedLink]:
+        with database_errors():
+            rows = await self._pool.fetch(_FIND_SHARED, list(user_ids), limit, changed_after)
+        return [SharedLink(row["user_id"], _read_link(row)) for row in rows]
 
     async def read_oldest_first(
         self, user_id: int, audience: Audience, after: tuple[datetime, int] | None, limit: int

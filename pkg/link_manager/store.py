@@ -15,8 +15,10 @@ from pkg.link_manager.regex import RegexFilter
 from pkg.object_model import erasure
 from pkg.object_model.errors import Conflict
 from pkg.object_model.events import LinkEvent
-from pkg.object_model.types import Link, LinkStatus, TagCount, Visibility
+from pkg.object_model.types import Link, LinkStatus, SharedLink, TagCount, Visibility
 
+#: Of the description of a link of many.
+MAX_SHARED_DESCRIPTION: Final = 2_000
 #: A look that was asked for and has no answer is asked for again after so long, at first.
 ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
 MAX_ASK_AGAIN_AFTER: Final = timedelta(days=1)
@@ -127,6 +129,10 @@ class LinkStore(Protocol):
     """Every method is one transaction."""
 
     async def find_links(self, query: LinkQuery) -> list[FoundLink]: ...
+
+    async def find_shared(self, user_ids: Sequence[int], limit: int, changed_after: datetime) -> list[SharedLink]:
+        """Of each user, ``limit`` at most, those that were changed last, of all that followers may see; none from
+        before ``changed_after``. Descriptions are cut at MAX_SHARED_DESCRIPTION characters."""
 
     async def read_oldest_first(
         self, user_id: int, audience: Audience, after: tuple[datetime, int] | None, limit: int

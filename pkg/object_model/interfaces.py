@@ -7,6 +7,7 @@ DeadlineExceeded to those of the manager.
 """
 
 from collections.abc import AsyncIterator, Collection
+from datetime import datetime
 from typing import Protocol
 
 from pkg.object_model.events import LinkCheckedEvent
@@ -40,12 +41,14 @@ from pkg.object_model.types import (
     RegisterRequest,
     Relationship,
     Session,
+    SharedLink,
     TagPage,
     Ticket,
     TokenRecord,
     UpdateLinkRequest,
     UpdateUserRequest,
     User,
+    UserPage,
     Verdict,
 )
 
@@ -70,6 +73,12 @@ class LinkManager(UserData, Protocol):
         """Whether there was such a link. Deleting what is not there is no error."""
 
     async def get_tags(self, actor: Actor | None, request: GetTagsRequest) -> TagPage: ...
+    async def get_shared_links(
+        self, user_ids: Collection[int], limit: int, changed_after: datetime | None = None
+    ) -> list[SharedLink]:
+        """For those who keep followers' feeds: of each user, at most ``limit`` that followers may see, those that were
+        changed last; none from before ``changed_after``."""
+
     async def count_links(self, actor: Actor | None, username: str) -> LinkCount: ...
     async def import_links(
         self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
@@ -144,6 +153,9 @@ class SocialGraphManager(UserData, Protocol):
     async def get_blocked(self, actor: Actor | None, request: GetFollowRequest) -> NamePage: ...
     async def get_follower_ids(self, user_id: int, start_token: str, limit: int) -> IdPage:
         """Of everybody, for those who tell followers something: at most ``limit`` of 1 to 10,000."""
+
+    async def get_followed(self, user_id: int, start_token: str, limit: int) -> UserPage:
+        """Those whom somebody follows, for those who keep feeds: at most ``limit`` of 1 to 1,000."""
 
     async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts: ...
     async def get_relationship(self, actor: Actor | None, viewer_id: int, user_id: int) -> Relationship: ...

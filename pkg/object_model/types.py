@@ -350,6 +350,22 @@ class IdPage:
     next_page_token: str
 
 
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """Some people, in an order of the store's own, likewise."""
+
+    users: list[Actor]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLink:
+    """A link that its owner's followers may see, for machines that keep a copy for them."""
+
+    user_id: int
+    link: Link
+
+
 # --- link checks --------------------------------------------------------------------------------------------------
 
 

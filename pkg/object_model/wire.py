@@ -3,7 +3,7 @@
 Times stay ``datetime``: the encoder (``pkg.runtime.json``) writes them as RFC 3339 UTC, and reading takes either.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ from pkg.object_model.types import (
     NewsEventType,
     NewsPage,
     Session,
+    SharedLink,
     TagCount,
     TagPage,
     Ticket,
@@ -36,6 +37,7 @@ from pkg.object_model.types import (
     TokenKind,
     TokenRecord,
     User,
+    UserPage,
     Verdict,
     Visibility,
     granted_scopes,
@@ -99,6 +101,14 @@ def link_page_to_wire(page: LinkPage) -> Wire:
 
 def link_page_from_wire(wire: Mapping[str, Any]) -> LinkPage:
     return LinkPage([link_from_wire(link) for link in wire["links"]], wire["NextPageToken"])
+
+
+def shared_links_to_wire(links: Sequence[SharedLink]) -> Wire:
+    return {"links": [{"UserId": str(one.user_id), **link_to_wire(one.link)} for one in links], "err": ""}
+
+
+def shared_links_from_wire(wire: Mapping[str, Any]) -> list[SharedLink]:
+    return [SharedLink(int(one["UserId"]), link_from_wire(one)) for one in wire["links"]]
 
 
 def link_count_to_wire(count: LinkCount) -> Wire:
@@ -356,6 +366,15 @@ def id_page_to_wire(page: IdPage) -> Wire:
 
 def id_page_from_wire(wire: Mapping[str, Any]) -> IdPage:
     return IdPage(list(map(int, wire["ids"])), wire["NextPageToken"])
+
+
+def user_page_to_wire(page: UserPage) -> Wire:
+    users = [{"Id": str(user.user_id), "Name": user.name} for user in page.users]
+    return {"users": users, "NextPageToken": page.next_page_token, "err": ""}
+
+
+def user_page_from_wire(wire: Mapping[str, Any]) -> UserPage:
+    return UserPage([Actor(int(user["Id"]), user["Name"]) for user in wire["users"]], wire["NextPageToken"])
 
 
 def follow_counts_to_wire(counts: FollowCounts) -> Wire:

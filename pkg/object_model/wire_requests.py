@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from pkg.object_model.types import AuditEventType, PageRequest, WireRequest
 
@@ -44,6 +44,7 @@ FOLLOWS_QUERY: Final[QueryNames] = MappingProxyType({"username": "username", "li
 FOLLOWER_IDS_QUERY: Final[QueryNames] = MappingProxyType(
     {"user_id": "user_id", "limit": "limit", "start_token": "start"}
 )
+FOLLOWED_QUERY: Final[QueryNames] = MappingProxyType({"user_id": "user_id", "limit": "limit", "start_token": "start"})
 NEWS_QUERY: Final[QueryNames] = MappingProxyType(
     {"username": "username", "since": "since", "limit": "limit", "start_token": "start"}
 )
@@ -130,6 +131,20 @@ class CountsRequest(WireRequest):
 
 class FollowerIdsRequest(PageRequest):
     user_id: int
+
+
+class FollowedRequest(PageRequest):
+    user_id: int
+
+
+class SharedLinksRequest(WireRequest):
+    ids: Annotated[tuple[DecimalId, ...], Field(max_length=MAX_LOOKUP)]
+    limit: int
+    changed_after: AwareDatetime | None = None
+
+    def user_ids(self) -> list[int]:
+        """Without what is larger than any id: it is nobody's."""
+        return [user_id for user_id in map(int, self.ids) if user_id < 2**63]
 
 
 class DeleteAccountRequest(WireRequest):

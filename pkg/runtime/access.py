@@ -20,7 +20,10 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
     {
         LINK_MANAGER: MappingProxyType(
             {
+                # News of the version before asked for what it shows; this one reads what is shared.
                 "links.read": frozenset({API_GATEWAY, NEWS_MANAGER}),
+                # Whatever followers may see, of anybody, for nobody in particular: what events say as well.
+                "links.read_shared": frozenset({NEWS_MANAGER}),
                 "links.write": frozenset({API_GATEWAY}),
                 "links.import": frozenset({API_GATEWAY}),
                 "links.export": frozenset({API_GATEWAY}),

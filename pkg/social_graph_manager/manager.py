@@ -23,15 +23,19 @@ from pkg.object_model.types import (
     IdPage,
     NamePage,
     Relationship,
+    UserPage,
 )
 from pkg.social_graph_manager.store import Edge, SocialGraphStore, Tell, user_not_found
 
 #: The most ids of one page.
 MAX_FOLLOWER_IDS: Final = 10_000
+#: The most people of one page.
+MAX_FOLLOWED: Final = 1_000
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
+type _ListIds = Callable[[int, int, int], Awaitable[Sequence[int]]]
 type _List = Callable[[int, Edge | None, int], Awaitable[Sequence[Edge]]]
 
 
@@ -186,17 +190,20 @@ class SocialGraphManager(interfaces.SocialGraphManager):
         Raises:
             InvalidArgument: ``invalid_limit`` outside 1 to MAX_FOLLOWER_IDS, or ``invalid_start_token``.
         """
-        if not 1 <= limit <= MAX_FOLLOWER_IDS:
-            raise InvalidArgument(f"limit must be between 1 and {MAX_FOLLOWER_IDS}, not {limit}", code="invalid_limit")
-        scope = ("follower-ids", user_id)
-        position = decode_page_token(start_token, scope, (int,))
-        after = int(position[0]) if position else 0
-        user_ids = list(await self._store.list_follower_ids(user_id, after, limit + 1))
-        token = ""
-        if len(user_ids) > limit:
-            del user_ids[limit:]
-            token = encode_page_token(scope, (user_ids[-1],))
-        return IdPage(user_ids, token)
+        _check_id_limit(limit, MAX_FOLLOWER_IDS)
+        return await _page_of_ids("follower-ids", self._store.list_follower_ids, user_id, start_token, limit)
+
+    async def get_followed(self, user_id: int, start_token: str, limit: int) -> UserPage:
+        """By id, likewise. Those who have no name any more are left out.
+
+        Raises:
+            InvalidArgument: ``invalid_limit`` outside 1 to MAX_FOLLOWED, or ``invalid_start_token``.
+        """
+        _check_id_limit(limit, MAX_FOLLOWED)
+        page = await _page_of_ids("followed", self._store.list_followed_ids, user_id, start_token, limit)
+        names = await self._users.find_names(page.user_ids) if page.user_ids else {}
+        users = [Actor(user_id, names[user_id]) for user_id in page.user_ids if user_id in names]
+        return UserPage(users, page.next_page_token)
 
     async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
         return await self._store.get_counts(user_id)
@@ -294,6 +301,22 @@ class SocialGraphManager(interfaces.SocialGraphManager):
             user_ids = [user_id for user_id in user_ids if user_id not in hidden]
         names = await self._users.find_names(user_ids) if user_ids else {}
         return NamePage([names[user_id] for user_id in user_ids if user_id in names], token)
+
+
+def _check_id_limit(limit: int, most: int) -> None:
+    if not 1 <= limit <= most:
+        raise InvalidArgument(f"limit must be between 1 and {most}, not {limit}", code="invalid_limit")
+
+
+async def _page_of_ids(operation: str, read: _ListIds, user_id: int, start_token: str, limit: int) -> IdPage:
+    scope = (operation, user_id)
+    position = decode_page_token(start_token, scope, (int,))
+    user_ids = list(await read(user_id, int(position[0]) if position else 0, limit + 1))
+    token = ""
+    if len(user_ids) > limit:
+        del user_ids[limit:]
+        token = encode_page_token(scope, (user_ids[-1],))
+    return IdPage(user_ids, token)
 
 
 async def _list_nobody(_user_id: int, _after: Edge | None, _limit: int) -> Sequence[Edge]:

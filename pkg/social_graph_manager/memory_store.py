@@ -122,6 +122,9 @@ class MemorySocialGraphStore(SocialGraphStore):
     async def list_follower_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
         return nsmallest(limit, (follower_id for follower_id in self._follows.incoming(user_id) if follower_id > after))
 
+    async def list_followed_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
+        return nsmallest(limit, (followed_id for followed_id in self._follows.outgoing(user_id) if followed_id > after))
+
     async def get_counts(self, user_id: int) -> FollowCounts:
         return FollowCounts(
             followers=len(self._follows.incoming(user_id)), following=len(self._follows.outgoing(user_id))

@@ -67,6 +67,11 @@ _FOLLOWER_IDS: Final = """
     WHERE user_id = $1 AND follower_id > $3
     ORDER BY follower_id LIMIT $2
 """
+_FOLLOWED_IDS: Final = """
+    SELECT followed_id FROM following
+    WHERE user_id = $1 AND followed_id > $3
+    ORDER BY followed_id LIMIT $2
+"""
 _GET_COUNTS: Final = "SELECT followers, following FROM follow_counts WHERE user_id = $1"
 _GET_TIES: Final = """
     SELECT
@@ -223,6 +228,11 @@ class SqlSocialGraphStore(SocialGraphStore):
         with database_errors():
             rows = await self._pool.fetch(_FOLLOWER_IDS, user_id, limit, after)
         return [follower_id for (follower_id,) in rows]
+
+    async def list_followed_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
+        with database_errors():
+            rows = await self._pool.fetch(_FOLLOWED_IDS, user_id, limit, after)
+        return [followed_id for (followed_id,) in rows]
 
     async def get_counts(self, user_id: int) -> FollowCounts:
         with database_errors():

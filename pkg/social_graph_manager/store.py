@@ -91,6 +91,9 @@ class SocialGraphStore(Protocol):
     async def list_follower_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
         """The lowest first, at most ``limit``, beginning behind ``after``; ids are positive."""
 
+    async def list_followed_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
+        """As ``list_follower_ids``."""
+
     async def get_counts(self, user_id: int) -> FollowCounts: ...
     async def get_ties(self, user_id: int, other_id: int) -> Ties: ...
 

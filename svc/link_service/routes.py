@@ -19,6 +19,7 @@ from pkg.object_model.wire import (
     link_count_to_wire,
     link_page_to_wire,
     link_to_wire,
+    shared_links_to_wire,
     tag_page_to_wire,
 )
 from pkg.object_model.wire_requests import (
@@ -28,6 +29,7 @@ from pkg.object_model.wire_requests import (
     TAGS_QUERY,
     DeleteLinkRequest,
     EraseUserRequest,
+    SharedLinksRequest,
     UserNameRequest,
 )
 from pkg.runtime.caller_auth import Call, CallerAuth
@@ -73,6 +75,13 @@ def link_endpoints(manager: LinkManager) -> list[Endpoint[Any]]:
             operation="links.write",
             reads=Query(DeleteLinkRequest, {"username": "username", "url": "url"}),
             handle=handlers.delete_link,
+        ),
+        Endpoint(
+            method="POST",
+            path="/shared-links",
+            operation="links.read_shared",
+            reads=Body(SharedLinksRequest),
+            handle=handlers.get_shared_links,
         ),
         Endpoint(
             method="GET",
@@ -129,6 +138,11 @@ class _Handlers:
         """Deleting what is not there is no error: ``deleted`` tells."""
         deleted = await self._manager.delete_link(call.actor, request.username, request.url)
         return {"deleted": deleted, "err": ""}
+
+    async def get_shared_links(self, call: Call, request: SharedLinksRequest) -> Answer:
+        """What followers may see, of several users, for services that keep it for them."""
+        links = await self._manager.get_shared_links(request.user_ids(), request.limit, request.changed_after)
+        return shared_links_to_wire(links)
 
     async def count_links(self, call: Call, request: UserNameRequest) -> Answer:
         """How many of a user's links the asker may see."""

@@ -6,13 +6,15 @@ from fastapi import FastAPI
 
 from pkg.object_model.interfaces import SocialGraphManager
 from pkg.object_model.types import MAX_BODY_BYTES, FollowRequest, GetFollowRequest
-from pkg.object_model.wire import follow_counts_to_wire, id_page_to_wire, name_page_to_wire
+from pkg.object_model.wire import follow_counts_to_wire, id_page_to_wire, name_page_to_wire, user_page_to_wire
 from pkg.object_model.wire_requests import (
     ERASE_QUERY,
+    FOLLOWED_QUERY,
     FOLLOWER_IDS_QUERY,
     FOLLOWS_QUERY,
     CountsRequest,
     EraseUserRequest,
+    FollowedRequest,
     FollowerIdsRequest,
     RelationshipRequest,
     UserNameRequest,
@@ -126,6 +128,13 @@ def social_graph_endpoints(manager: SocialGraphManager) -> list[Endpoint[Any]]:
         ),
         Endpoint(
             method="GET",
+            path="/followed/{user_id}",
+            operation="graph.read",
+            reads=Query(FollowedRequest, FOLLOWED_QUERY),
+            handle=handlers.get_followed,
+        ),
+        Endpoint(
+            method="GET",
             path="/counts/{user_id}",
             operation="graph.read",
             reads=Query(CountsRequest, {"user_id": "user_id"}),
@@ -206,6 +215,11 @@ class _Handlers:
         """Of everybody who follows the user, for services that tell them something."""
         page = await self._manager.get_follower_ids(request.user_id, request.start_token, request.limit)
         return id_page_to_wire(page)
+
+    async def get_followed(self, call: Call, request: FollowedRequest) -> Answer:
+        """All whom the user follows, for services that keep feeds."""
+        page = await self._manager.get_followed(request.user_id, request.start_token, request.limit)
+        return user_page_to_wire(page)
 
     async def get_counts(self, call: Call, request: CountsRequest) -> Answer:
         return follow_counts_to_wire(await self._manager.get_counts(call.actor, request.user_id))

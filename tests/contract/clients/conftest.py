@@ -36,6 +36,8 @@ class Services:
     news: interfaces.NewsManager
     #: The same feeds, the other way.
     news_by_grpc: interfaces.News
+    #: As the news service meets them.
+    links_for_news: interfaces.LinkManager
     #: Those that hold something of users, as the user service meets them.
     holders: Sequence[interfaces.UserData]
     #: Has feeds written for all that happened.
@@ -53,17 +55,19 @@ async def peopled(
     graph: interfaces.SocialGraphManager,
     news: interfaces.NewsManager,
     news_by_grpc: interfaces.News,
+    links_for_news: interfaces.LinkManager,
     holders: Sequence[interfaces.UserData],
 ) -> Services:
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
-    return Services(links, users, graph, news, news_by_grpc, holders, world.tell, world.make_private, alice, bob, carol)
+    near = (world.tell, world.make_private, alice, bob, carol)
+    return Services(links, users, graph, news, news_by_grpc, links_for_news, holders, *near)
 
 
 @asynccontextmanager
 async def near() -> AsyncIterator[Services]:
     world = build_world(max_links_per_user=10)
     holders = (world.graph, world.links, world.news)
-    yield await peopled(world, world.links, world.users, world.graph, world.news, world.news, holders)
+    yield await peopled(world, world.links, world.users, world.graph, world.news, world.news, world.links, holders)
 
 
 @asynccontextmanager
@@ -90,6 +94,7 @@ async def far() -> AsyncIterator[Services]:
             SocialGraphClient(await client(graph)),
             NewsClient(await client(news)),
             NewsGrpcClient(await stack.enter_async_context(news_caller(news_address))),
+            LinkClient(await client(links, NEWS_MANAGER)),
             (
                 SocialGraphClient(await client(graph, USER_MANAGER)),
                 LinkClient(await client(links, USER_MANAGER)),

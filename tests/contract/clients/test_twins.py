@@ -3,6 +3,7 @@ errors the same class, code and words."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -112,6 +113,10 @@ async def reading(these: Services) -> AsyncIterator[Awaitable[Any]]:
         yield links.get_links(actor, GetLinksRequest(username="alice"))
         yield links.get_tags(actor, GetTagsRequest(username="Alice"))
         yield links.count_links(actor, "alice")
+    for user_ids in ([these.alice.user_id, these.bob.user_id], [], [5, 2**63 - 1]):
+        for limit in (-1, 0, 1, 20, 1_001):
+            yield these.links_for_news.get_shared_links(user_ids, limit)
+            yield these.links_for_news.get_shared_links(user_ids, limit, datetime(2026, 1, 1, 1, 2, 3, 456, tzinfo=UTC))
         yield everything(links.export_links(actor, "alice"))
     for filters in (
         {"tag": "T1"},
@@ -270,6 +275,10 @@ async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
         for limit in (0, 10_000, 10_001):
             yield graph.get_follower_ids(user_id, "", limit)
     yield graph.get_follower_ids(these.alice.user_id, "?", 1)
+    for user_id in (bob.user_id, 5):
+        for limit in (0, 1, 1_000, 1_001):
+            yield graph.get_followed(user_id, "", limit)
+    yield graph.get_followed(bob.user_id, "?", 1)
     yield graph.get_counts(None, these.alice.user_id)
     yield graph.get_counts(None, 5)
     for viewer in (these.alice, bob, these.carol):

@@ -180,6 +180,22 @@ async def test_followers_by_id_in_pages(store: SocialGraphStore) -> None:
     assert list(await store.list_follower_ids(BOB, 0, 10)) == []
 
 
+async def test_the_followed_by_id_in_pages(store: SocialGraphStore) -> None:
+    idols = [19, 3, ALICE, 2**40, 11]
+    for number, idol in enumerate(idols):
+        await follow(store, BOB, idol, NOW - number * MICROSECOND)
+    await follow(store, CAROL, 12)
+    for limit in (1, 2, 5, 6):
+        seen: list[int] = []
+        while page := await store.list_followed_ids(BOB, seen[-1] if seen else 0, limit):
+            assert len(page) <= limit
+            seen += page
+        assert seen == sorted(idols)
+    await unfollow(store, BOB, 11)
+    assert list(await store.list_followed_ids(BOB, ALICE, 2)) == [19, 2**40]
+    assert list(await store.list_followed_ids(ALICE, 0, 10)) == []
+
+
 # --- a real graph ---------------------------------------------------------------------------------------------------
 
 

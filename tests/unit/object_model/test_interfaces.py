@@ -75,7 +75,7 @@ def test_every_method_says_who_asks() -> None:
     """But for those that find out who somebody is, and what services ask for nobody in particular."""
     unasked = {
         "find_users", "find_names", "admit", "issue_ticket", "login", "logout", "authenticate", "get_follower_ids",
-        "erase_user",
+        "get_followed", "get_shared_links", "erase_user",
     }  # fmt: skip
     for interface in (interfaces.LinkManager, interfaces.UserManager, interfaces.SocialGraphManager):
         for name, method in methods(interface).items():

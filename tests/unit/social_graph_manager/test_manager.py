@@ -18,6 +18,7 @@ from pkg.object_model.types import (
     IdPage,
     NamePage,
     Relationship,
+    UserPage,
 )
 from tests.fakes import away
 from tests.unit.social_graph_manager.house import ALICE, BOB, BOB_FOLLOWS_ALICE, CAROL, House, refusal
@@ -251,6 +252,26 @@ async def test_all_followers_by_id(house: House, limit: int) -> None:
         token = page.next_page_token
     assert (found, token) == ([100 + count for count in range(10)], "")
     assert await house.graph.get_follower_ids(BOB.user_id, "", limit) == IdPage([], "")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 1_000])
+async def test_all_whom_somebody_follows(house: House, limit: int) -> None:
+    await house.graph.follow(CAROL, FollowRequest(followed="alice", follower="carol"))
+    await house.graph.follow(CAROL, FollowRequest(followed="bob", follower="carol"))
+    found: list[Actor] = []
+    token = ""
+    for _ in range(-(-2 // limit)):
+        page = await house.graph.get_followed(CAROL.user_id, token, limit)
+        found += page.users
+        token = page.next_page_token
+    assert (found, token) == ([ALICE, BOB], "")
+    assert await house.graph.get_followed(ALICE.user_id, "", limit) == UserPage([], "")
+    house.directory.remove("alice")
+    assert (await house.graph.get_followed(CAROL.user_id, "", 2)).users == [BOB]
+    for wrong in (0, 1_001):
+        assert await refusal(house.graph.get_followed(1, "", wrong), InvalidArgument) == "invalid_limit"
+    token = (await house.graph.get_followed(CAROL.user_id, "", 1)).next_page_token
+    assert await refusal(house.graph.get_followed(BOB.user_id, token, 1), InvalidArgument) == "invalid_start_token"
 
 
 async def test_a_question_for_ids_that_makes_no_sense(house: House) -> None:
