@@ -7,6 +7,7 @@ moment earlier, or what an earlier URL of a redirect was, says nothing about tha
 
 import ipaddress
 import socket
+from bisect import bisect_right
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -23,45 +24,50 @@ type OpenSocket = Callable[[AddressInfo, Collection[int]], socket.socket]
 WEB_PORTS: Final = frozenset({80, 443})
 MAX_ALLOWED: Final = 100
 
+
+class _Networks:
+    """Networks of one family, none of which lies in another: which addresses are in them, found by halving."""
+
+    def __init__(self, *networks: str) -> None:
+        ranges = sorted((int(network[0]), int(network[-1])) for network in map(ipaddress.ip_network, networks))
+        self._firsts = [first for first, _ in ranges]
+        self._lasts = [last for _, last in ranges]
+
+    def __contains__(self, address: IpAddress) -> bool:
+        number = int(address)
+        place = bisect_right(self._firsts, number) - 1
+        return place >= 0 and number <= self._lasts[place]
+
+
 #: What is not out there (IANA's special-purpose registry, RFC 6890), and what clouds put into the public space.
-_CLOSED_IPV4: Final = tuple(
-    map(
-        ipaddress.IPv4Network,
-        (
-            "0.0.0.0/8",  # this network
-            "10.0.0.0/8",  # private
-            "100.64.0.0/10",  # carrier-grade NAT; metadata of some clouds
-            "127.0.0.0/8",  # loopback
-            "168.63.129.16/32",  # the host agent of Azure
-            "169.254.0.0/16",  # link-local; metadata of most clouds
-            "172.16.0.0/12",  # private
-            "192.0.0.0/24",  # protocol assignments
-            "192.0.2.0/24",  # documentation
-            "192.88.99.0/24",  # 6to4 relays
-            "192.168.0.0/16",  # private
-            "198.18.0.0/15",  # benchmarks
-            "198.51.100.0/24",  # documentation
-            "203.0.113.0/24",  # documentation
-            "224.0.0.0/4",  # multicast
-            "240.0.0.0/4",  # reserved, and broadcast
-        ),
-    )
+_CLOSED_IPV4: Final = _Networks(
+    "0.0.0.0/8",  # this network
+    "10.0.0.0/8",  # private
+    "100.64.0.0/10",  # carrier-grade NAT; metadata of some clouds
+    "127.0.0.0/8",  # loopback
+    "168.63.129.16/32",  # the host agent of Azure
+    "169.254.0.0/16",  # link-local; metadata of most clouds
+    "172.16.0.0/12",  # private
+    "192.0.0.0/24",  # protocol assignments
+    "192.0.2.0/24",  # documentation
+    "192.88.99.0/24",  # 6to4 relays
+    "192.168.0.0/16",  # private
+    "198.18.0.0/15",  # benchmarks
+    "198.51.100.0/24",  # documentation
+    "203.0.113.0/24",  # documentation
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved, and broadcast
 )
 #: Global unicast: all that is handed out to the world. Loopback, link-local, unique local and multicast are outside.
-_OPEN_IPV6: Final = ipaddress.IPv6Network("2000::/3")
-_CLOSED_IPV6: Final = tuple(
-    map(
-        ipaddress.IPv6Network,
-        (
-            "2001::/23",  # protocol assignments; Teredo, which leads to an IPv4 address
-            "2001:db8::/32",  # documentation
-            "2002::/16",  # 6to4, which leads to an IPv4 address
-            "3fff::/20",  # documentation
-        ),
-    )
+_OPEN_IPV6: Final = _Networks("2000::/3")
+_CLOSED_IPV6: Final = _Networks(
+    "2001::/23",  # protocol assignments; Teredo, which leads to an IPv4 address
+    "2001:db8::/32",  # documentation
+    "2002::/16",  # 6to4, which leads to an IPv4 address
+    "3fff::/20",  # documentation
 )
 #: Where a network has IPv6 only, the public IPv4 addresses are seen under this prefix (RFC 6052).
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64: Final = _Networks("64:ff9b::/96")
 #: The third quarter of an IPv6 address that leads to the IPv4 address behind it, where ISATAP is in use (RFC 5214).
 _ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
@@ -76,7 +82,7 @@ class AddressRefused(OSError):
 def is_public(address: IpAddress) -> bool:
     """Whether everybody can reach it. An IPv4 address in IPv6 clothes is judged as what it is."""
     if isinstance(address, ipaddress.IPv4Address):
-        return not any(address in network for network in _CLOSED_IPV4)
+        return address not in _CLOSED_IPV4
     if address.ipv4_mapped is not None:
         return is_public(address.ipv4_mapped)
     embedded = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
@@ -85,7 +91,7 @@ def is_public(address: IpAddress) -> bool:
     # A zone is one of this machine's own networks.
     if address.scope_id or (int(address) >> 32 & 0xFFFF_FFFF in _ISATAP and not is_public(embedded)):
         return False
-    return address in _OPEN_IPV6 and not any(address in network for network in _CLOSED_IPV6)
+    return address in _OPEN_IPV6 and address not in _CLOSED_IPV6
 
 
 def open_guarded_socket(info: AddressInfo, ports: Collection[int] = WEB_PORTS) -> socket.socket:

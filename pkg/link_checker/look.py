@@ -166,7 +166,7 @@ class Look:
             raise _Settled(ADDRESS_NOT_ALLOWED)
         headers = {**means.headers, "Range": f"bytes=0-{size - 1}"} if size else means.headers
         self.waits = True
-        async with (means.allowed_hosts if is_allowed else means.hosts).slot(url.host or ""):
+        async with (means.allowed_hosts if is_allowed else means.hosts).slot(url.raw_host or ""):
             self.waits = False
             async with asyncio.timeout(deadline):
                 return await means.transport.ask(method, url, headers, size)
@@ -188,4 +188,4 @@ def can_be_asked(url: URL) -> bool:
         ValueError: it cannot be read. A URL is taken apart as its parts are asked for.
     """
     # A user name would be sent on as a login.
-    return url.scheme in _SCHEMES and bool(url.host) and url.port != 0 and url.user is None and url.password is None
+    return url.scheme in _SCHEMES and bool(url.raw_host) and url.port != 0 and url.user is None and url.password is None

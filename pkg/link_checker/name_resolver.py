@@ -3,20 +3,17 @@
 "There is no such name" is told apart from "nobody could say".
 """
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pkg.link_checker.address_guard import AddressInfo, AddressRefused, is_number, is_public
+from pkg.link_checker.name_threads import NameThreads
 
-#: ``socket.getaddrinfo`` blocks its thread for as long as a name server keeps it waiting. With the loop's own few
-#: threads, the names of one slow zone would stop every check.
-_THREADS: Final = 64
 #: Of one name; more than any honest one has.
 _MAX_ADDRESSES: Final = 16
 #: Top-level domains that mean something else in every network (RFC 6761, 6762 with appendix G, 7686, 8375, 9476;
@@ -55,7 +52,7 @@ def look_up(name: str, port: int, family: socket.AddressFamily) -> Sequence[Addr
 class NameResolver(AbstractResolver):
     def __init__(self, lookup: Lookup = look_up) -> None:
         self._lookup = lookup
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="names")
+        self._threads = NameThreads()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -70,10 +67,9 @@ class NameResolver(AbstractResolver):
         name = host.lower().rstrip(".")
         if "." not in name or name.endswith(_LOCAL_DOMAINS) or is_number(name):
             raise AddressRefused
-        loop = asyncio.get_running_loop()
         try:
             # With a dot at the end it is the whole name: not to be tried as one of ours ("x.default.svc").
-            found = await loop.run_in_executor(self._threads, self._lookup, f"{name}.", port, family)
+            found = await self._threads.run(partial(self._lookup, f"{name}.", port, family))
         except socket.gaierror as fault:
             if fault.errno in _NO_SUCH_NAME:
                 raise NoSuchName from None
@@ -88,7 +84,7 @@ class NameResolver(AbstractResolver):
         return [_result(host, info) for info in public]
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 def _result(host: str, info: AddressInfo) -> ResolveResult:

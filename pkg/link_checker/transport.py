@@ -55,7 +55,8 @@ class Transport:
         make_tls: Callable[[], ssl.SSLContext],
     ) -> None:
         """``allowed``: places to which the guard does not apply. ``ports``: of public addresses, besides the web's."""
-        self._allowed = frozenset(allowed)
+        # As URLs have them on the wire: to read a host back into other scripts costs more than all else of a check.
+        self._allowed = frozenset((URL.build(scheme="http", host=host).raw_host, port) for host, port in allowed)
         self._open_socket = open_socket
         self._ports = WEB_PORTS.union(ports)
         self._names = NameResolver(lookup)
@@ -84,7 +85,7 @@ class Transport:
         await self._unguarded.close()
 
     def is_allowed(self, url: URL) -> bool:
-        return (url.host, url.port) in self._allowed
+        return (url.raw_host, url.port) in self._allowed
 
     async def ask(self, method: str, url: URL, headers: dict[str, str], size: int = 0) -> Answer:
         """``size``: bytes of the text that are wanted.

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
@@ -25,6 +26,7 @@ from tests.e2e.stack import ROOT
 
 HOSTS: Final = 2_000
 CONCURRENCY: Final = 200
+_SLICE: Final = 400
 #: Anybody's on the web: the guard sees it, and the connection is made to this machine.
 _ADDRESS: Final = "93.184.215.14"
 
@@ -63,28 +65,64 @@ def _look_up(name: str, port: int, family: socket.AddressFamily) -> Sequence[Add
 
 def _open_socket(info: AddressInfo, ports: Collection[int]) -> socket.socket:
     # The guard's own work is a part of what is measured.
-    open_guarded_socket(info, ports).close()
-    return _HomeBoundSocket(*info[:3])
+    return _HomeBoundSocket(fileno=open_guarded_socket(info, ports).detach())
 
 
 async def measure_checks(rounds: int) -> tuple[CheckCosts, CheckCosts]:
     """Ours, and the bare ones'."""
-    ours, bare = CheckCosts(), CheckCosts()
     command = [sys.executable, "-m", "tests.load.link_checks"]
     server = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert server.stdout is not None
         port = int(await server.stdout.readline())
-        for _ in range(rounds):
-            await _measure_bare(bare, port)
-            await _measure_ours(ours, port)
+        async with _bare() as bare, _ours(port) as ours:
+            for name in ("warm", *(f"round-{number}" for number in range(rounds))):
+                # In turn, a few at a time: what else this machine does is then no matter of one side.
+                for first in range(0, HOSTS, _SLICE):
+                    urls = [f"http://{name}-{number}.example:{port}/page" for number in range(first, first + _SLICE)]
+                    await bare.run(urls)
+                    await ours.run(urls)
+                if name == "warm":
+                    bare.forget()
+                    ours.forget()
+                else:
+                    bare.end_round()
+                    ours.end_round()
+            return ours.costs, bare.costs
     finally:
         server.terminate()
         await server.wait()
-    return ours, bare
 
 
-async def _measure_bare(costs: CheckCosts, port: int) -> None:
+class _Side:
+    def __init__(self, ask: Callable[[str], Awaitable[None]]) -> None:
+        self.costs = CheckCosts()
+        self._ask = ask
+        self.forget()
+
+    async def run(self, urls: Sequence[str]) -> None:
+        slots = asyncio.Semaphore(CONCURRENCY)
+
+        async def ask_in_turn(url: str) -> None:
+            async with slots:
+                await self._ask(url)
+
+        begun, spent = time.perf_counter(), _processor_seconds()
+        await asyncio.gather(*map(ask_in_turn, urls))
+        self._spent += _processor_seconds() - spent
+        self._seconds += time.perf_counter() - begun
+
+    def end_round(self) -> None:
+        self.costs.micros.append(self._spent / HOSTS * 1e6)
+        self.costs.rate.append(HOSTS / self._seconds)
+        self.forget()
+
+    def forget(self) -> None:
+        self._spent = self._seconds = 0.0
+
+
+@asynccontextmanager
+async def _bare() -> AsyncIterator[_Side]:
     connector = aiohttp.TCPConnector(resolver=_AllAreHere(), use_dns_cache=False, force_close=True, limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
 
@@ -92,10 +130,11 @@ async def _measure_bare(costs: CheckCosts, port: int) -> None:
             async with session.head(url, allow_redirects=False) as response:
                 response.raise_for_status()
 
-        await _run(costs, port, ask)
+        yield _Side(ask)
 
 
-async def _measure_ours(costs: CheckCosts, port: int) -> None:
+@asynccontextmanager
+async def _ours(port: int) -> AsyncIterator[_Side]:
     async with LinkChecker(ports=[port], lookup=_look_up, open_socket=_open_socket, deadline=600.0) as checker:
 
         async def ask(url: str) -> None:
@@ -103,20 +142,7 @@ async def _measure_ours(costs: CheckCosts, port: int) -> None:
             if verdict.reason != "ok":
                 raise SystemExit(f"a healthy page was found to be {verdict.reason}; the figures mean nothing")
 
-        await _run(costs, port, ask)
-
-
-async def _run(costs: CheckCosts, port: int, ask: Callable[[str], Awaitable[None]]) -> None:
-    slots = asyncio.Semaphore(CONCURRENCY)
-
-    async def ask_in_turn(number: int) -> None:
-        async with slots:
-            await ask(f"http://host-{number}.example:{port}/page")
-
-    begun, spent = time.perf_counter(), _processor_seconds()
-    await asyncio.gather(*(ask_in_turn(number) for number in range(HOSTS)))
-    costs.micros.append((_processor_seconds() - spent) / HOSTS * 1e6)
-    costs.rate.append(HOSTS / (time.perf_counter() - begun))
+        yield _Side(ask)
 
 
 def _processor_seconds() -> float:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import trustme
 from aiohttp import web
+from yarl import URL
 
 from pkg.link_checker.address_guard import AddressInfo, open_guarded_socket
 from pkg.link_checker.checker import LinkChecker
 from pkg.link_checker.look import MAX_REDIRECTS
-from pkg.link_checker.transport import MAX_BUFFERED
+from pkg.link_checker.transport import MAX_BUFFERED, Transport
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.types import CheckLinkRequest, LinkStatus, Verdict
 from tests.unit.link_checker.sites import Serve, Site, http_site, raw_site, redirecting
@@ -219,6 +220,22 @@ async def test_only_the_very_place_is_allowed() -> None:
         async with LinkChecker(allowed=[site.place, ("other.example", 1)], lookup=names.look_up) as checker:
             assert (await look(checker, f"http://other.example:{port}/")).reason == "address_not_allowed"
     assert site.asked == []
+
+
+async def test_a_place_is_allowed_in_whatever_script_it_is_written() -> None:
+    transport = Transport(
+        allowed=[("bücher.example", 80)],
+        ports=[],
+        lookup=never,
+        open_socket=open_guarded_socket,
+        make_tls=ssl.create_default_context,
+    )
+    try:
+        for host in ("bücher.example", "BÜCHER.example", "xn--bcher-kva.example"):
+            assert transport.is_allowed(URL(f"http://{host}/"))
+        assert not transport.is_allowed(URL("http://bucher.example/"))
+    finally:
+        await transport.close()
 
 
 class FakeNames:
