@@ -26,6 +26,8 @@ _LOCK: Final = 5_021_977
 def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> None:
     """Brings the database to ``revision``, in one transaction.
 
+    One that is at a revision which this code does not know is ahead of it, as after a rollback, and stays as it is.
+
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database cannot be reached, or refuses a statement; nothing is changed.
     """
@@ -48,9 +50,11 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
-        def steps(current: object, _context: object) -> object:
+        def steps(current: tuple[str, ...], _context: object) -> object:
+            if not {*current} <= {*_lineage(package)}:
+                return []
             # As alembic.command.upgrade does; there is no public way that takes a connection and no ini file.
-            return script._upgrade_revs(revision, current)  # type: ignore[arg-type]  # noqa: SLF001
+            return script._upgrade_revs(revision, current)  # type: ignore[arg-type]  # noqa: SLF001  # it takes both
 
         with EnvironmentContext(config, script, fn=steps) as environment:
             environment.configure(connection=connection, transactional_ddl=True)

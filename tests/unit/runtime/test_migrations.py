@@ -78,6 +78,15 @@ async def test_a_newer_schema_serves_older_code(empty: PostgresAddress, pool: as
     assert head_revision(HISTORY) < await pool.fetchval("SELECT version_num FROM alembic_version")
 
 
+async def test_older_code_leaves_a_newer_schema_alone(empty: PostgresAddress, pool: asyncpg.Pool) -> None:
+    """After a rollback the version of before runs its migrations as well, as each release does."""
+    upgrade(empty, HISTORY)
+    await pool.execute("UPDATE alembic_version SET version_num = '0003_of_tomorrow'")
+    upgrade(empty, HISTORY)
+    assert await pool.fetchval("SELECT version_num FROM alembic_version") == "0003_of_tomorrow"
+    assert columns(empty) == ["id", "text"]
+
+
 async def test_a_database_that_is_away_is_unavailable() -> None:
     nowhere = PostgresAddress("127.0.0.1", 1, "none", "nobody", "nothing")
     async with await open_pool(nowhere, application_name="test", max_size=1) as pool:

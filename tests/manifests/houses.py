@@ -1,0 +1,39 @@
+"""Copies of all that is rendered, for tests that change it as an operator would."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.manifests.objects import ROOT
+
+LOCAL: dict[str, Any] = {"annotations": {"config.kubernetes.io/local-config": "true"}}
+
+
+def copy_house(folder: Path) -> Path:
+    for place in (ROOT / "k8s", *ROOT.glob("svc/*/k8s"), ROOT / "fun" / "link_checker"):
+        shutil.copytree(place, folder / place.relative_to(ROOT), ignore=shutil.ignore_patterns("*.py*"))
+    return folder
+
+
+def overlay(house: Path, environment: str) -> Path:
+    return house / "k8s" / "overlays" / environment
+
+
+def switch_on(house: Path, environment: str, component: str, **colours: str) -> None:
+    """Adds a component to an overlay, last of all; and what it is told in a ConfigMap `colours`."""
+    file = overlay(house, environment) / "kustomization.yaml"
+    content = yaml.safe_load(file.read_text())
+    content.setdefault("components", []).append(f"../../components/{component}")
+    if colours:
+        literals = [f"{name}={value}" for name, value in colours.items()]
+        content.setdefault("configMapGenerator", []).append({"name": "colours", "literals": literals, "options": LOCAL})
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def switch_off(house: Path, environment: str, component: str) -> None:
+    file = overlay(house, environment) / "kustomization.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["components"].remove(f"../../components/{component}")
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
