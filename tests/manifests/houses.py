@@ -1,20 +1,11 @@
-"""Copies of all that is rendered, for tests that change it as an operator would."""
+"""Overlays in a copy of all that is rendered, changed as an operator would."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.manifests.objects import ROOT
-
 LOCAL: dict[str, Any] = {"annotations": {"config.kubernetes.io/local-config": "true"}}
-
-
-def copy_house(folder: Path) -> Path:
-    for place in (ROOT / "k8s", *ROOT.glob("svc/*/k8s"), ROOT / "fun" / "link_checker"):
-        shutil.copytree(place, folder / place.relative_to(ROOT), ignore=shutil.ignore_patterns("*.py*"))
-    return folder
 
 
 def overlay(house: Path, environment: str) -> Path:

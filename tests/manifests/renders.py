@@ -18,7 +18,11 @@ COMPONENTS: Final = tuple(sorted(path.parent.name for path in ROOT.glob("k8s/com
 #: Parts of what makes an overlay one of its kind; nobody switches them on.
 PARTS: Final = frozenset({"pins", "pinned", "release", "versions", "site"})
 #: Held by tests of their own, and why.
-APART: Final = {"nuclio": "its pods are Nuclio's; see test_overlays.py"}
+APART: Final = {
+    "nuclio": "its pods are Nuclio's; see test_overlays.py",
+    "blue-green": "it takes two releases and comes last; see test_release_steps.py",
+    "canary-track": "it takes a release of its own and comes last; see test_release_steps.py",
+}
 #: Overlay and component.
 NOT_TOGETHER: Final[dict[tuple[str, str], str]] = {}
 

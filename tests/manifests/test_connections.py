@@ -17,7 +17,7 @@ from tests.manifests.namespaces import Namespace, Wire, laid_wire
 from tests.manifests.network import End, Network, Pod
 from tests.manifests.nftables import write_ruleset
 from tests.manifests.objects import Change, Object, of_kind
-from tests.manifests.test_flows import DNS, INGRESS_CONTROLLER, PRIVATE, WEB, Flow, listed, pods, probes
+from tests.manifests.test_flows import CONTROLLERS, DNS, PRIVATE, WEB, Flow, listed, pods, probes
 
 #: To these nothing is sent: they are everybody's own.
 OWN: Final = frozenset(["127.0.0.1", "::1", "fe80::1"])
@@ -82,7 +82,7 @@ def cluster(objects: list[Object]) -> Iterator[Cluster]:
         Pod(f"a stranger like {pod.name}", "elsewhere", pod.labels, pod.ports, f"10.244.9.{number}")
         for number, pod in enumerate(inside.values(), 1)
     ]
-    outside: list[End] = [*twins, INGRESS_CONTROLLER, DNS, *WEB]
+    outside: list[End] = [*twins, *CONTROLLERS, DNS, *WEB]
     outside += [end for end in PRIVATE if end.address not in OWN]
     homes: dict[str, list[End]] = {pod.name: [pod] for pod in inside.values()}
     with laid_wire({**homes, "elsewhere": outside}) as wire:

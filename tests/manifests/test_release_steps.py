@@ -15,10 +15,11 @@ import pytest
 from pkg.images.releases import Built, write_release
 from tests.manifests.differences import differences
 from tests.manifests.given import make_secrets
-from tests.manifests.houses import copy_house, overlay, switch_off, switch_on
+from tests.manifests.houses import overlay, switch_off, switch_on
 from tests.manifests.objects import ROOT, Object, find, of_kind, render, workloads
 from tests.manifests.pod_security import house_faults, restricted_faults
 from tests.manifests.relations import every_fault
+from tests.manifests.renders import components_of, copy_house
 from tests.manifests.resolved import release, resolve_pins
 from tests.manifests.schemas import newest_versions, schema_faults
 from tests.manifests.test_flows import Flow, allowed, listed, pods
@@ -107,17 +108,20 @@ def test_a_release_in_place_and_back(house: Path) -> None:
     assert differences(before, way.objects) == []
 
 
-def test_a_release_by_colours_and_back(house: Path, objects: list[Object], tmp_path: Path) -> None:
+def test_a_release_by_colours_and_back(house: Path, tmp_path: Path) -> None:
+    plain = walk(house).objects
     switch_on(house, ENVIRONMENT, "blue-green", active="blue", blue="on", green="off")
     way = walk(house)
-    check_colours(way.objects, "blue", objects, tmp_path / "1")
+    check_all(way.objects, plain, tmp_path)
+    assert every_fault(way.objects, SECRETS) == []
+    check_colours(way.objects, "blue", plain)
     way.to("colours-promote")
     way.to("colours-fill")
-    check_colours(way.objects, "blue", objects, tmp_path / "2")
+    check_colours(way.objects, "blue", plain)
     way.to("colours-switch")
-    check_colours(way.objects, "green", objects, tmp_path / "3")
+    check_colours(way.objects, "green", plain)
     way.to("colours-switch-back")
-    check_colours(way.objects, "blue", objects, tmp_path / "4")
+    check_colours(way.objects, "blue", plain)
 
 
 @pytest.mark.parametrize(
@@ -128,20 +132,19 @@ def test_a_release_by_colours_and_back(house: Path, objects: list[Object], tmp_p
     ],
     ids=str,
 )
-def test_a_colour_that_should_not_work_on_events_is_seen(
-    house: Path, objects: list[Object], tmp_path: Path, colours: dict[str, str]
-) -> None:
+def test_a_colour_that_should_not_work_on_events_is_seen(house: Path, tmp_path: Path, colours: dict[str, str]) -> None:
+    plain = walk(house).objects
     switch_on(house, ENVIRONMENT, "blue-green", **colours)
     with pytest.raises(AssertionError, match=r"-green|-blue"):
-        check_colours(walk(house).objects, colours["active"], objects, tmp_path)
+        check_colours(walk(house).objects, colours["active"], plain)
 
 
-def test_canaries_come_and_go(house: Path, objects: list[Object], tmp_path: Path) -> None:
+def test_canaries_come_and_go(house: Path, tmp_path: Path) -> None:
     way = walk(house)
     plain = way.objects
     switch_on(house, ENVIRONMENT, "canary-track")
     way.to("canaries-begin")
-    check_canaries(way.objects, plain, objects, tmp_path)
+    check_canaries(way.objects, plain, tmp_path)
     switch_off(house, ENVIRONMENT, "canary-track")
     way.to("canaries-end")
 
@@ -151,14 +154,12 @@ def test_the_page_has_no_step_that_nobody_makes() -> None:
     assert set(STEPS) == made
 
 
-def check_colours(objects: list[Object], active: str, base: list[Object], folder: Path) -> None:
-    check_all(objects, base, folder)
-    assert every_fault(objects, SECRETS) == []
+def check_colours(objects: list[Object], active: str, plain: list[Object]) -> None:
     for service in of_kind(objects, "Service"):
         name, selector = service["metadata"]["name"], service["spec"]["selector"]
         if "colour" in selector:
-            own = [colour for colour in COLOURS if name.endswith(f"-{colour}")] or [active]
-            assert [selector["colour"]] == own, name
+            named = next((colour for colour in COLOURS if name.endswith(f"-{colour}")), active)
+            assert selector["colour"] == named, name
     for workload in workloads(objects):
         if (colour := workload.labels.get("colour")) is None:
             continue
@@ -166,7 +167,7 @@ def check_colours(objects: list[Object], active: str, base: list[Object], folder
         # Whom it calls is of its own colour; whatever else it is told is told to both.
         hosts = {variable["value"] for variable in container.get("env", [])}
         assert all(host.endswith(f"-{colour}") for host in hosts), workload.name
-        assert {host.removesuffix(f"-{colour}") for host in hosts} == called(own, base), workload.name
+        assert {host.removesuffix(f"-{colour}") for host in hosts} == called(own, plain), workload.name
         switches = [
             find(objects, f"ConfigMap/{source['configMapRef']['name']}")["data"].get("DELINKCIOUS_CONSUME")
             for source in container["envFrom"]
@@ -175,14 +176,14 @@ def check_colours(objects: list[Object], active: str, base: list[Object], folder
         assert [switch for switch in switches if switch] == expected, workload.name
 
 
-def called(name: str, base: list[Object]) -> set[str]:
+def called(name: str, plain: list[Object]) -> set[str]:
     """The services that somebody calls by a name."""
-    deployed = {thing["metadata"]["name"] for thing in of_kind(base, "Deployment")}
-    return {flow.target for flow in listed(pods(base)) if flow.source == name and flow.target in deployed}
+    deployed = {thing["metadata"]["name"] for thing in of_kind(plain, "Deployment")}
+    return {flow.target for flow in listed(pods(plain)) if flow.source == name and flow.target in deployed}
 
 
-def check_canaries(objects: list[Object], plain: list[Object], base: list[Object], folder: Path) -> None:
-    check_all(objects, base, folder)
+def check_canaries(objects: list[Object], plain: list[Object], folder: Path) -> None:
+    check_all(objects, plain, folder)
     faults = every_fault(objects, SECRETS)
     # What is in front of a service is in front of its canary, and nothing else is wrong.
     shared = {thing["metadata"]["name"] for thing in of_kind(plain, "Service", "PodDisruptionBudget")}
@@ -194,12 +195,14 @@ def check_canaries(objects: list[Object], plain: list[Object], base: list[Object
     assert taken == {thing["metadata"]["name"] for thing in of_kind(plain, "Deployment")} - {"operator"}
 
 
-def check_all(objects: list[Object], base: list[Object], folder: Path) -> None:
+def check_all(objects: list[Object], plain: list[Object], folder: Path) -> None:
     assert schema_faults(objects, newest_versions(1)[0]) == []
     assert restricted_faults(objects) == house_faults(objects) == []
     assert list(given_faults(objects, folder)) == []
     inside = pods(objects)
-    assert {plain_flow(flow) for flow in allowed(objects, inside)} == set(listed(pods(base)))
+    assert {plain_flow(flow) for flow in allowed(objects, inside)} == set(
+        listed(pods(plain), components_of(ENVIRONMENT))
+    )
 
 
 def plain_flow(flow: Flow) -> Flow:
