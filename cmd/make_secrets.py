@@ -9,6 +9,11 @@ Without --apply they are printed, all of them new, for a namespace that has none
 With --apply kubectl sends them to the cluster that it is set to, and makes the namespace if it is not there. Secrets
 that are there stay as they are; those that are missing are made to fit them. So it may be run again, as after a new
 version that has a service more.
+
+With --references nothing is made: what is printed has the External Secrets Operator fetch each from a manager of
+secrets outside the cluster.
+
+  python cmd/make_secrets.py --references > k8s/components/external-secrets/secrets.yaml
 """
 
 import argparse
@@ -28,9 +33,11 @@ import yaml  # noqa: E402  # after the line above, as the rest
 
 from pkg.local_stack.secret_store import write_private  # noqa: E402
 from pkg.provisioning.cluster_secrets import (  # noqa: E402
+    GITHUB,
     VALKEY_LIST,
     Secrets,
     as_manifests,
+    as_references,
     read_values,
     render_github,
     render_secrets,
@@ -57,12 +64,13 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--namespace", type=namespace_name, required=True, metavar="N", help="where they belong")
+    parser.add_argument("--namespace", type=namespace_name, metavar="N", help="where they belong")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--output", metavar="FILE", default="-", help="where to write them, for your eyes only (0600); - prints them"
     )
     where.add_argument("--apply", action="store_true", help="send them to the cluster with kubectl")
+    where.add_argument("--references", action="store_true", help="print where they come from, instead of any secret")
     parser.add_argument(
         "--update",
         action="store_true",
@@ -73,6 +81,8 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if not arguments.apply and (arguments.update or arguments.context):
         parser.error("--update and --context belong to --apply")
+    if bool(arguments.namespace) == arguments.references:
+        parser.error("--namespace is needed, but for --references, which are for any")
     return arguments
 
 
@@ -178,8 +188,17 @@ def write(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None
     print(f"{path}: {len(secrets)} Secrets")
 
 
+def print_references() -> None:
+    print(f"# Written by `python cmd/{Path(__file__).name} --references`, and by nobody else.")
+    names = render_secrets(lambda name: (name,)).keys() | {GITHUB}
+    print(yaml.safe_dump_all(as_references(names), sort_keys=False), end="")
+
+
 def main(words: Sequence[str], environment: Mapping[str, str]) -> int:
     arguments = read_arguments(words)
+    if arguments.references:
+        print_references()
+        return 0
     try:
         (apply if arguments.apply else write)(arguments, environment)
     except StartError as error:

@@ -114,3 +114,24 @@ def as_manifests(secrets: Secrets, namespace: str, names: Collection[str]) -> li
         }
         for name in sorted(names)
     ]
+
+
+def as_references(names: Collection[str]) -> list[dict[str, Any]]:
+    """Objects of the External Secrets Operator, which make the Secrets of these names of what a manager of secrets
+    outside the cluster has under ``ENVIRONMENT/NAME``, key by key. An overlay puts in the environment."""
+    return [
+        {
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "ExternalSecret",
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "delinkcious"}},
+            "spec": {
+                "secretStoreRef": {"kind": "SecretStore", "name": "delinkcious"},
+                # As often as services look whether a secret has changed, or nearly.
+                "refreshInterval": "1m",
+                # What is there stays, whatever becomes of the store or of this object.
+                "target": {"name": name, "creationPolicy": "Orphan", "deletionPolicy": "Retain"},
+                "dataFrom": [{"extract": {"key": f"ENVIRONMENT/{name}"}}],
+            },
+        }
+        for name in sorted(names)
+    ]

@@ -53,6 +53,19 @@ def find(objects: Iterable[Object], place: str) -> Object:
     return found[0]
 
 
+def nested(thing: Any, key: str) -> Iterator[Any]:  # any part of an object
+    """The values under this key, however deep."""
+    match thing:
+        case dict():
+            for name, value in thing.items():
+                if name == key:
+                    yield value
+                yield from nested(value, key)
+        case list():
+            for value in thing:
+                yield from nested(value, key)
+
+
 @dataclass(frozen=True)
 class Change:
     """One change of one object, to see whether a check notices. ``path`` is like ``spec.ports.0.name``.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from tests.manifests.objects import Object, Workload, label, of_kind, selects, workloads
+from tests.manifests.objects import Object, Workload, label, nested, of_kind, selects, workloads
 
 #: Of a release: which one, and whether it is the one that most people get.
 RELEASE_LABELS: Final = ("app.kubernetes.io/version", "track")
@@ -161,7 +161,12 @@ def _mount_faults(workload: Workload) -> Iterator[str]:
 def account_faults(objects: Iterable[Object]) -> Iterator[str]:
     objects = list(objects)
     accounts = {account["metadata"]["name"]: account for account in of_kind(objects, "ServiceAccount")}
-    used = set()
+    # The operator of external secrets asks for a token of its own.
+    used = {
+        account["name"]
+        for store in of_kind(objects, "SecretStore")
+        for account in nested(store["spec"], "serviceAccountRef")
+    }
     for workload in workloads(objects):
         name = workload.spec.get("serviceAccountName")
         if name not in accounts:

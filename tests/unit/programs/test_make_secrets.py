@@ -70,6 +70,17 @@ def test_what_is_printed_is_what_kubernetes_takes(manifests: list[dict[str, Any]
     check_that_they_fit(contents(manifests), tmp_path)
 
 
+def test_references_hold_no_secret_and_are_for_any_namespace(manifests: list[dict[str, Any]]) -> None:
+    code, out, said = run_command("make_secrets", "--references")
+    assert (code, said) == (0, "")
+    references = list(yaml.safe_load_all(out))
+    names = {manifest["metadata"]["name"] for manifest in manifests} | {"github-creds"}
+    assert {reference["spec"]["target"]["name"] for reference in references} == names
+    assert all("namespace" not in reference["metadata"] for reference in references)
+    assert not any("password" in line or "token" in line for line in out.splitlines())
+    assert run_command("make_secrets")[0] == run_command("make_secrets", "--references", "--namespace", "here")[0] == 2
+
+
 def test_every_secret_is_long_and_like_no_other(manifests: list[dict[str, Any]]) -> None:
     first, second = contents(manifests), contents(printed())
     for name, content in first.items():
