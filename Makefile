@@ -31,7 +31,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --genera
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test faults fuzz images images-test bench check checkov resource-types fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults drills fuzz images images-test bench check checkov resource-types fmt proto lock hooks venv clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +45,10 @@ migrate: venv ## bring the databases that the environment names to the newest sc
 test: venv ## run every test, on servers that the tests start themselves (PYTEST_ARGS="-k import")
 	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/images --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
 
-faults: venv ## the long drills: every process killed in turn, every secret changed, nothing lost
+faults: venv ## harm a running system in every way while people use it, and show that nothing is lost (ARGS="--help")
+	@exec $(BIN)/python -m tests.faults $(ARGS)
+
+drills: venv ## the long drills: every secret changed, an account deleted, while processes are killed
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 images: venv ## build every container image, with Docker or Podman (ARGS="--only user --prefix ghcr.io/you --tag 1.0")

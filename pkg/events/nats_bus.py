@@ -39,6 +39,8 @@ _SILENCE: Final = 1.0
 _CONNECT_TIMEOUT: Final = 2
 #: Seconds; after two of them without an answer the connection is given up.
 _PING_INTERVAL: Final = 5
+#: Seconds until a connection is found to have ended of which the client says nothing.
+_CLOSED_POLL: Final = 0.5
 #: Seconds between two attempts to connect.
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 3.0
@@ -185,7 +187,7 @@ class NatsBus:
                 self._connected.set()
                 self._fault = ""
                 _log.info("connected to NATS", host=self._address.host, port=self._address.port)
-                await connection.closed.wait()
+                await connection.wait_closed()
                 _log.warning("the connection to NATS is lost")
             except Exception as fault:  # noqa: BLE001  # whatever it is, a bus that stays away helps nobody
                 failures += 1
@@ -271,7 +273,7 @@ class _Connection:
         self._inbox = ""
         self._numbers = itertools.count()
         self._waiting: dict[str, asyncio.Queue[Msg | None]] = {}
-        self.closed = asyncio.Event()
+        self._closed = asyncio.Event()
         #: What the client last complained of. It says so nowhere else when it cannot connect.
         self.fault: Exception | None = None
 
@@ -308,6 +310,12 @@ class _Connection:
             await self._client.flush(_CONNECT_TIMEOUT)
         for listener in listeners:
             listener.missed()
+
+    async def wait_closed(self) -> None:
+        """Looks for itself as well: a client that cannot send what it still holds ends without a word to anybody."""
+        while not self._closed.is_set() and not self._client.is_closed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), _CLOSED_POLL)
 
     async def close(self) -> None:
         with contextlib.suppress(OSError, nats.errors.Error):
@@ -421,7 +429,7 @@ class _Connection:
             _log.warning("NATS reports an error", reason=f"{type(fault).__name__}: {fault}")
 
     async def _on_closed(self) -> None:
-        self.closed.set()
+        self._closed.set()
         for replies in self._waiting.values():
             replies.put_nowait(None)
 

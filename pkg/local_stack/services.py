@@ -3,8 +3,8 @@
 import asyncio
 import http.client
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -56,6 +56,14 @@ _PROBE_TIMEOUT: Final = 3.0
 #: Longer than a service gives its last requests.
 _STOP_GRACE: Final = 25.0
 
+#: Gets who calls, the name of the port that is called, and the ports that have it (one for each replica); says which
+#: one the caller is told of. Whoever drills the stack puts something in between.
+type Reach = Callable[[str, str, Sequence[int]], int]
+
+
+def reach_directly(_caller: str, _callee: str, ports: Sequence[int]) -> int:
+    return ports[0]
+
 
 @dataclass(frozen=True)
 class Service:
@@ -80,7 +88,7 @@ class Service:
 
     @property
     def ports(self) -> dict[str, int]:
-        """The usual ones, by the name under which the stack's own are kept."""
+        """The usual ones, by the name that each has in the stack."""
         http = {} if self.http_port is None else {f"{self.name} http": self.http_port}
         return {self.name: self.usual_port, **http}
 
@@ -143,12 +151,17 @@ SERVICES: Final = (
 )
 
 
+def replica_name(name: str, replica: int) -> str:
+    """Of a process, or of a port of it; the first replica is called as the service is."""
+    return name if replica == 1 else f"{name}-{replica}"
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the services of one stack have in common."""
 
-    #: By the names of ``Service.ports``.
-    ports: Mapping[str, int]
+    #: By the names of ``Service.ports``, for each replica.
+    ports: Mapping[str, Sequence[int]]
     mutual_auth_files: Mapping[str, Path]
     postgres: PostgresAddress
     #: Of each user.
@@ -160,22 +173,27 @@ class Surroundings:
     identity: Mapping[str, str]
     #: The environment of the stack itself.
     environment: Mapping[str, str]
+    reach: Reach = field(default=reach_directly)
 
-    def program(self, service: Service) -> Program:
-        port = self.ports[service.http_port_name]
+    def programs(self, service: Service) -> list[Program]:
+        """One for each replica."""
+        return [self.program(service, replica) for replica in range(1, len(self.ports[service.name]) + 1)]
+
+    def program(self, service: Service, replica: int = 1) -> Program:
+        port = self.ports[service.http_port_name][replica - 1]
         return Program(
-            name=service.name,
+            name=replica_name(service.name, replica),
             command=(sys.executable, "-m", service.module),
             address=f"http://{LOOPBACK}:{port}",
             is_ready=partial(asyncio.to_thread, is_ready, port),
-            environment=self._environment(service),
+            environment=self._environment(service, replica),
             working_directory=_ROOT,
             stateless=True,
             stop_grace=_STOP_GRACE,
         )
 
     def demo_site(self) -> Program:
-        port = self.ports[demo_site.NAME]
+        port = self.ports[demo_site.NAME][0]
         return Program(
             name=demo_site.NAME,
             command=(sys.executable, "-m", demo_site.__name__, "--port", str(port)),
@@ -186,40 +204,45 @@ class Surroundings:
             stateless=True,
         )
 
-    def _environment(self, service: Service) -> dict[str, str]:
+    def _environment(self, service: Service, replica: int) -> dict[str, str]:
         variables = {name: self.environment[name] for name in _PASSED_ON if name in self.environment}
+        reach = partial(self.reach, replica_name(service.name, replica))
         variables |= {
             "DELINKCIOUS_MODE": "local",
             "HOST": LOOPBACK,
-            "PORT": str(self.ports[service.name]),
+            "PORT": str(self.ports[service.name][replica - 1]),
             "DELINKCIOUS_MUTUAL_AUTH_FILE": str(self.mutual_auth_files[service.name]),
         }
         for callee in SERVICES:
             if callee.name in service.needs:
                 variables[f"{callee.variable}_SERVICE_HOST"] = LOOPBACK
-                variables[f"{callee.variable}_SERVICE_PORT"] = str(self.ports[callee.name])
+                variables[f"{callee.variable}_SERVICE_PORT"] = str(reach(callee.name, self.ports[callee.name]))
                 if callee.http_port is not None:
-                    variables[f"{callee.variable}_SERVICE_PORT_HTTP"] = str(self.ports[callee.http_port_name])
+                    port = reach(callee.http_port_name, self.ports[callee.http_port_name])
+                    variables[f"{callee.variable}_SERVICE_PORT_HTTP"] = str(port)
         if service.database:
-            variables |= self._database(database_named(service.database))
+            address = replace(self.postgres, port=reach("postgres", [self.postgres.port]))
+            variables |= self._database(address, database_named(service.database))
         if service.events:
-            variables |= _events(self.nats(service.name))
+            nats = self.nats(service.name)
+            variables |= _events(replace(nats, port=reach("nats", [nats.port])))
         if service.http_port is not None:
-            variables["HTTP_PORT"] = str(self.ports[service.http_port_name])
+            variables["HTTP_PORT"] = str(self.ports[service.http_port_name][replica - 1])
         if service.valkey:
-            variables |= _valkey(service.valkey, self.valkey(service.name))
+            valkey = self.valkey(service.name)
+            variables |= _valkey(service.valkey, replace(valkey, port=reach("valkey", [valkey.port])))
         if service.identity:
             variables |= self.identity
         if service.looks_at_demo_site:
             # Whatever else somebody lets it look at stays.
-            allowed = [self.environment.get(_ALLOWED, ""), f"{LOOPBACK}:{self.ports[demo_site.NAME]}"]
+            allowed = [self.environment.get(_ALLOWED, ""), f"{LOOPBACK}:{self.ports[demo_site.NAME][0]}"]
             variables[_ALLOWED] = ",".join(filter(None, allowed))
         return variables
 
-    def _database(self, database: ServiceDatabase) -> dict[str, str]:
+    def _database(self, address: PostgresAddress, database: ServiceDatabase) -> dict[str, str]:
         return {
-            f"{database.variable}_SERVICE_HOST": self.postgres.host,
-            f"{database.variable}_SERVICE_PORT": str(self.postgres.port),
+            f"{database.variable}_SERVICE_HOST": address.host,
+            f"{database.variable}_SERVICE_PORT": str(address.port),
             f"{database.variable}_NAME": database.name,
             f"{database.variable}_USER": database.service,
             f"{database.variable}_PASSWORD_FILE": str(self.password_files[database.service]),

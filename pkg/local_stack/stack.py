@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -23,7 +23,7 @@ from pkg.local_stack.mutual_auth import write_mutual_auth
 from pkg.local_stack.ports import LOOPBACK, PortChooser, is_free
 from pkg.local_stack.secret_store import SecretStore, write_private
 from pkg.local_stack.servers import Servers, check_given_postgres, choose_servers
-from pkg.local_stack.services import SERVICES, Service, Surroundings
+from pkg.local_stack.services import SERVICES, Reach, Service, Surroundings, reach_directly, replica_name
 from pkg.local_stack.supervisor import Supervisor
 from pkg.object_model.errors import DelinkciousError, Unavailable
 from pkg.provisioning.databases import DATABASES, address_of, close_to_others, provision
@@ -42,6 +42,9 @@ class StackOptions:
     gateway_port: int | None = None
     users: Sequence[str] = ()
     quiet: bool = False
+    #: By service, where there is more than one. Without a ``reach`` that spreads the calls, all come to the first.
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    reach: Reach = reach_directly
 
 
 def run_stack(options: StackOptions, environment: Mapping[str, str], stream: TextIO) -> int:
@@ -54,7 +57,7 @@ def run_stack(options: StackOptions, environment: Mapping[str, str], stream: Tex
     folder.make()
     lock = folder.lock()
     coloured = stream.isatty() and not environment.get("NO_COLOR")
-    names = (*_SERVER_NAMES, *(service.name for service in SERVICES), demo_site.NAME)
+    names = (*_SERVER_NAMES, *(name for service in SERVICES for name in _replicas(service, options)), demo_site.NAME)
     with Console(stream, folder.logs, names, quiet=options.quiet, coloured=coloured) as console:
         return asyncio.run(_Stack(options, folder, environment, console, lock).run())
 
@@ -129,12 +132,18 @@ class _Stack:
             password_files={database.service: self._store.path(database.service) for database in DATABASES},
             identity=identity_variables(self._store, self._environment),
             environment=self._environment,
+            reach=self._options.reach,
         )
-        programs = [surroundings.demo_site(), *(surroundings.program(service) for service in SERVICES)]
+        programs = [surroundings.demo_site()]
+        programs += [program for service in SERVICES for program in surroundings.programs(service)]
         await self._supervisor.start(programs)
         # Where each answers over HTTP, which for one of them is not where it works.
-        addresses = {service.name: f"http://{LOOPBACK}:{ports[service.http_port_name]}" for service in SERVICES}
-        site = f"http://{LOOPBACK}:{ports[demo_site.NAME]}"
+        addresses = {
+            name: f"http://{LOOPBACK}:{port}"
+            for service in SERVICES
+            for name, port in zip(_replicas(service, self._options), ports[service.http_port_name], strict=True)
+        }
+        site = f"http://{LOOPBACK}:{ports[demo_site.NAME][0]}"
         tokens = await self._let_users_in(addresses[USER_MANAGER], files[OPERATOR])
         self._ready = {
             "gateway": addresses[API_GATEWAY],
@@ -146,15 +155,18 @@ class _Stack:
         self._write_ready_file()
         self._show(servers, {**addresses, demo_site.NAME: site}, tokens, addresses[API_GATEWAY])
 
-    def _choose_ports(self) -> dict[str, int]:
+    def _choose_ports(self) -> dict[str, list[int]]:
         # The gateway first: it is the one whose port a person may have chosen.
         gateway_first = sorted(SERVICES, key=lambda service: service.name != API_GATEWAY)
         ports = {
-            name: self._choose_port(service, name, usual)
+            name: [self._choose_port(service, name, usual)]
             for service in gateway_first
             for name, usual in service.ports.items()
         }
-        return {**ports, demo_site.NAME: self._ports.choose(demo_site.USUAL_PORT)}
+        for service in SERVICES:
+            for name in service.ports:
+                ports[name] += [self._ports.choose(0) for _ in _replicas(service, self._options)[1:]]
+        return {**ports, demo_site.NAME: [self._ports.choose(demo_site.USUAL_PORT)]}
 
     def _choose_port(self, service: Service, name: str, usual: int) -> int:
         asked = self._options.gateway_port if service.name == API_GATEWAY else None
@@ -231,6 +243,11 @@ class _Stack:
             self._console.show(f"token of {user}: {token}")
         # The last line of the start, for whoever waits for it: the system serves.
         self._console.show(f"ready: {gateway}")
+
+
+def _replicas(service: Service, options: StackOptions) -> list[str]:
+    """The names of their processes."""
+    return [replica_name(service.name, replica) for replica in range(1, options.replicas.get(service.name, 1) + 1)]
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

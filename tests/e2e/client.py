@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -84,6 +85,19 @@ async def api_client(gateway: str, token: str) -> AsyncIterator[ApiClient]:
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
         yield ApiClient(session, gateway, token)
+
+
+async def news_counts(reader: ApiClient) -> Counter[str]:
+    """How often each URL is in somebody's news."""
+    counts: Counter[str] = Counter()
+    token = ""
+    while True:
+        params = {"limit": "200", **({"start_token": token} if token else {})}
+        page = await reader.expect("GET", "/v1/news", params=params)
+        counts.update(event["Url"] for event in page["events"])
+        token = page["NextPageToken"]
+        if not token:
+            return counts
 
 
 async def eventually(check: Callable[[], Awaitable[bool]], what: str, seconds: float = 30) -> None:

@@ -41,6 +41,7 @@ class Stack:
 def running_stack(
     data: Path,
     *,
+    program: Sequence[str] = ("cmd/up.py",),
     users: Sequence[str] = (),
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
@@ -51,7 +52,7 @@ def running_stack(
     log = data.parent / f"{data.name}.log"
     ready_file = data / "ready.json"
     ready_file.unlink(missing_ok=True)
-    command = [sys.executable, "cmd/up.py", "--data", str(data), "--gateway-port", "0", *options]
+    command = [sys.executable, *program, "--data", str(data), "--gateway-port", "0", *options]
     for user in users:
         command += ["--user", user]
     with log.open("ab") as output:

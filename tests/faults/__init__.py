@@ -1,1 +1,1 @@
-"""Long drills: what must not be lost, whatever dies. Not part of `make test`; `make faults` runs them."""
+"""Faults, as a command (``make faults``), and drills that are tests (``make drills``)."""

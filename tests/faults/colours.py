@@ -77,10 +77,10 @@ class House:
 
         ``code``: another tree than this one, for another version.
         """
-        ports = {place: self.ports.choose(0) for service in SERVICES for place in service.ports} | {
-            demo_site.NAME: self.surroundings.ports[demo_site.NAME]
-        }
-        own = replace(self.surroundings, ports=ports)
+        ports = {place: self.ports.choose(0) for service in SERVICES for place in service.ports}
+        own = replace(
+            self.surroundings, ports={**self.surroundings.ports, **{place: [port] for place, port in ports.items()}}
+        )
         switch = {"DELINKCIOUS_CONSUME": "on" if consume else "off"}
         programs = []
         for service in SERVICES:
@@ -127,8 +127,7 @@ async def running_house(folder: Path) -> AsyncIterator[House]:
     data = DataFolder(folder)
     data.make()
     store, ports = SecretStore(data.secrets), PortChooser()
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment |= {"LINK_CHECKER_CONFINED": "true", "ACCOUNT_DELETION_SETTLE": "0"}
+    environment = {"PATH": os.environ["PATH"], "LINK_CHECKER_CONFINED": "true", "ACCOUNT_DELETION_SETTLE": "0"}
     with Console(io.StringIO(), data.logs, ["postgres"], quiet=True) as console:
         servers = choose_servers(data, store, ports, environment)
         supervisor = Supervisor(console, timing=TIMING)
@@ -139,7 +138,7 @@ async def running_house(folder: Path) -> AsyncIterator[House]:
             await asyncio.to_thread(_prepare_databases, servers, store)
             await provision_at(servers.nats(ADMINISTRATOR).nats_address())
             surroundings = Surroundings(
-                ports={demo_site.NAME: ports.choose(0)},
+                ports={demo_site.NAME: [ports.choose(0)]},
                 mutual_auth_files=write_mutual_auth(data.config, store),
                 postgres=servers.postgres,
                 nats=servers.nats,
@@ -149,7 +148,7 @@ async def running_house(folder: Path) -> AsyncIterator[House]:
                 environment=environment,
             )
             await supervisor.start([surroundings.demo_site()])
-            site = f"http://{LOOPBACK}:{surroundings.ports[demo_site.NAME]}"
+            site = f"http://{LOOPBACK}:{surroundings.ports[demo_site.NAME][0]}"
             yield House(servers, surroundings, console, ports, site)
         finally:
             await supervisor.stop()

@@ -18,10 +18,9 @@ import aiohttp
 import pytest
 
 from pkg.runtime.access import API_GATEWAY, LINK_CHECKER, LINK_MANAGER, NEWS_MANAGER
-from tests.e2e.client import ApiClient, api_client, eventually
+from tests.e2e.client import ApiClient, api_client, eventually, news_counts
 from tests.e2e.stack import ROOT
 from tests.faults.colours import Colour, House, Switch, running_house
-from tests.faults.test_kills import news_counts
 
 MIGRATIONS = "pkg/*/migrations/versions/[0-9]*.py"
 #: Links a second.

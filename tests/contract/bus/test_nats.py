@@ -1,6 +1,7 @@
 """What only NATS promises: rights, a server that goes and comes back, streams and consumers made by an operator."""
 
 import asyncio
+import contextlib
 import io
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -38,6 +39,7 @@ from pkg.runtime.logs import logs_written_to
 from pkg.runtime.mutual_auth import new_secret
 from pkg.runtime.secret import Secret, passwords_of
 from tests.conftest import TestNats, running_nats
+from tests.faults.proxy import Mode, Route
 
 DEADLINE = 30.0
 
@@ -328,3 +330,22 @@ def test_the_servers_configuration_is_its_owners_alone(tmp_path: Path) -> None:
 def test_a_bus_shows_no_password(nats: TestNats) -> None:
     address = nats.server.address(NEWS_MANAGER)
     assert passwords_of(address.password)[0] not in f"{address!r} {NatsBus(address, 'tests')!r} {address.url}"
+
+
+async def test_a_connection_that_is_cut_while_much_is_being_sent_is_replaced(nats: TestNats) -> None:
+    """The client then fails to send what it holds, and says to nobody that it has ended."""
+    route = Route("tests", "nats", [nats.server.port])
+    address = replace(nats.server.address(ADMINISTRATOR), port=await route.listen())
+
+    async def talk(bus: NatsBus) -> None:
+        while True:
+            await works(partial(bus.announce, "revocations", b"x" * 1_000))
+            await asyncio.sleep(0)
+
+    with contextlib.closing(route):
+        async with open_bus(address, "tests") as bus, run_in_background(talk(bus)):
+            for _ in range(5):
+                await eventually(partial(works, partial(bus.ask, f"STREAM.INFO.{STREAM}")), "it is connected")
+                route.change(Mode.CUT)
+                await asyncio.sleep(0)
+                route.change(Mode.OPEN)
