@@ -8,8 +8,8 @@ from pkg.link_manager.memory_store import MemoryLinkStore
 from pkg.news_manager.feed_writer import FeedWriter
 from pkg.news_manager.manager import NewsManager
 from pkg.news_manager.memory_store import MemoryNewsStore
-from pkg.object_model.events import Event
-from pkg.object_model.types import Actor, RegisterRequest, UpdateUserRequest
+from pkg.object_model.events import Event, LinkCheckedEvent
+from pkg.object_model.types import Actor, LinkStatus, RegisterRequest, UpdateUserRequest
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
 from pkg.user_manager.deletion_store import DeletionStep
@@ -48,6 +48,7 @@ class MemoryWorld:
     news: NewsManager
     feeds: FeedWriter
     deletions: DeletionWorker
+    clock: SteppedClock
     #: What all of them told, in order.
     events: list[Event] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
@@ -63,6 +64,20 @@ class MemoryWorld:
         """A registered user."""
         user = await self.users.register(None, RegisterRequest(name=name, email=f"{name}@mail.example"))
         return user.ref
+
+    async def find(self, url: str, status: LinkStatus, reason: str, moved_to: str = "") -> None:
+        """As the link checker would."""
+        event = LinkCheckedEvent(
+            id=1,
+            user_id=1,
+            username="somebody",
+            url=url,
+            status=status,
+            checked_at=self.clock.now(),
+            reason=reason,
+            moved_to=moved_to,
+        )
+        await self.links.on_link_checked(event)
 
     async def make_private(self, user: Actor, private: bool = True) -> None:
         await self.users.update_user(user, UpdateUserRequest(private=private))
@@ -87,4 +102,4 @@ def build_world(*, max_links_per_user: int = 100, on_revoked: OnRevoked = _tell_
     news = NewsManager(news_store)
     holders = {DeletionStep.SOCIAL_GRAPH: graph, DeletionStep.LINKS: links, DeletionStep.NEWS: news}
     worker = DeletionWorker(deletion_store, holders, clock, ids)
-    return MemoryWorld(users, graph, links, news, feeds, worker, events)
+    return MemoryWorld(users, graph, links, news, feeds, worker, clock, events)

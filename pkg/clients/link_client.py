@@ -10,14 +10,18 @@ from pkg.object_model import interfaces
 from pkg.object_model.types import (
     Actor,
     AddLinkRequest,
+    CheckLinkRequest,
     GetLinksRequest,
     GetTagsRequest,
     ImportReport,
     ImportRequest,
     Link,
     LinkCount,
+    LinkHistory,
     LinkPage,
+    MoveLinkRequest,
     SharedLink,
+    StatusCount,
     TagPage,
     UpdateLinkRequest,
 )
@@ -25,8 +29,10 @@ from pkg.object_model.wire import (
     import_report_from_wire,
     link_count_from_wire,
     link_from_wire,
+    link_history_from_wire,
     link_page_from_wire,
     shared_links_from_wire,
+    status_counts_from_wire,
     tag_page_from_wire,
 )
 from pkg.object_model.wire_requests import IMPORT_QUERY, LINKS_QUERY, TAGS_QUERY, SharedLinksRequest, to_query
@@ -89,6 +95,30 @@ class LinkClient(interfaces.LinkManager):
             "GET", "/links/count", actor=actor, params={"username": username}, repeatable=True
         )
         return read_reply(_SERVICE, body, link_count_from_wire)
+
+    async def count_statuses(self, actor: Actor | None, username: str) -> list[StatusCount]:
+        body = await self._http.request(
+            "GET", "/links/status", actor=actor, params={"username": username}, repeatable=True
+        )
+        return read_reply(_SERVICE, body, status_counts_from_wire)
+
+    async def ask_for_check(self, actor: Actor | None, request: CheckLinkRequest) -> Link:
+        body = await self._http.request(
+            "POST", "/links/check", actor=actor, body=encode(request.to_wire()), repeatable=True
+        )
+        return read_reply(_SERVICE, body, lambda wire: link_from_wire(wire["link"]))
+
+    async def move_link(self, actor: Actor | None, request: MoveLinkRequest) -> Link:
+        body = await self._http.request(
+            "POST", "/links/move", actor=actor, body=encode(request.to_wire()), repeatable=False
+        )
+        return read_reply(_SERVICE, body, lambda wire: link_from_wire(wire["link"]))
+
+    async def get_link_history(self, actor: Actor | None, username: str, url: str) -> LinkHistory:
+        body = await self._http.request(
+            "GET", "/links/history", actor=actor, params={"username": username, "url": url}, repeatable=True
+        )
+        return read_reply(_SERVICE, body, link_history_from_wire)
 
     async def import_links(
         self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]

@@ -126,7 +126,7 @@ def describe(event: Event) -> tuple[EventName, str]:
             name = _LINK_EVENT_NAMES[event.type]
             subject = partitioned_subject(LINK_EVENTS, partition_of(event.user_id))
             # On a lane of their own: somebody's import must not keep everybody's next link waiting.
-            return name, f"{subject}.{BULK}" if event.bulk else subject
+            return name, f"{subject}.{BULK}" if event.bulk and not event.urgent else subject
         case FollowEvent():
             name = EventName.FOLLOWED if event.following else EventName.UNFOLLOWED
             return name, partitioned_subject(SOCIAL_GRAPH_EVENTS, partition_of(event.user_id))

@@ -112,7 +112,7 @@ class Dispatcher:
             transient=verdict.transient,
             moved_to=verdict.moved_to,
             retry_after=verdict.retry_after,
-            bulk=event.bulk,
+            bulk=event.bulk and not event.urgent,
         )
 
     def _unless_too_old(self, event: LinkEvent, fault: DelinkciousError) -> DelinkciousError | None:

@@ -9,10 +9,10 @@ docs/adr/031.
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from pkg.object_model.events import LinkCheckedEvent
-from pkg.object_model.types import LinkStatus
+from pkg.object_model.types import LinkReason, LinkStatus, StatusChange
 
 SECOND_LOOK_AFTER: Final = timedelta(hours=1)
 MIN_FAILING: Final = timedelta(days=14)
@@ -23,16 +23,12 @@ FIRST_RETRY: Final = timedelta(minutes=5)
 #: Between two looks at what is as it was: half of the time for which it has been so, within these.
 MIN_INTERVAL: Final = timedelta(days=1)
 MAX_INTERVAL: Final = timedelta(days=30)
+#: What was looked at, or asked for, since then is not looked at again because somebody asks.
+LOOK_AGAIN_AFTER: Final = timedelta(minutes=1)
 #: No two URLs keep step: each interval is shorter by up to this part.
 _JITTER: Final = 0.2
 #: Changes that are remembered.
 MAX_HISTORY: Final = 10
-
-
-class Change(NamedTuple):
-    at: datetime
-    status: LinkStatus
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +52,7 @@ class Check:
     #: When to look again.
     next_at: datetime
     #: The last changes of status or reason, the newest last.
-    history: tuple[Change, ...]
+    history: tuple[StatusChange, ...]
 
 
 def weigh(before: Check, look: LinkCheckedEvent, url_key: bytes) -> Check | None:
@@ -79,7 +75,7 @@ def weigh(before: Check, look: LinkCheckedEvent, url_key: bytes) -> Check | None
     if after.status is not before.status:
         after = replace(after, changed_at=at)
     if (after.status, after.reason) != (before.status, before.reason):
-        after = replace(after, history=(*before.history, Change(at, after.status, after.reason))[-MAX_HISTORY:])
+        after = replace(after, history=(*before.history, StatusChange(at, after.status, after.reason))[-MAX_HISTORY:])
     return replace(after, next_at=at + _pause(after, look, url_key))
 
 
@@ -98,6 +94,17 @@ def unknown(at: datetime) -> Check:
         next_at=at,
         history=(),
     )
+
+
+def may_look_again(check: Check, asked_at: datetime | None, now: datetime) -> bool:
+    """Whether somebody's wish is reason enough for a look.
+
+    ``asked_at``: when one was last asked for, if it has no answer yet.
+    """
+    if any(at is not None and now - at < LOOK_AGAIN_AFTER for at in (check.checked_at, asked_at)):
+        return False
+    # A site that asked to be left alone is left alone.
+    return check.reason != LinkReason.RATE_LIMITED or now >= check.next_at
 
 
 def _count_failure(check: Check, look: LinkCheckedEvent, at: datetime) -> Check:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
 
+from pkg.link_manager.archive import DEFAULT_TEMPLATE, archived_url
 from pkg.link_manager.bookmark_file import write_bookmark, write_head, write_tail
-from pkg.link_manager.checks import weigh
+from pkg.link_manager.checks import may_look_again, weigh
 from pkg.link_manager.imports import (
     MAX_DESCRIPTION_LENGTH,
     MAX_TITLE_LENGTH,
@@ -30,11 +31,12 @@ from pkg.link_manager.store import (
     ImportOutcome,
     LinkQuery,
     LinkStore,
+    Move,
     Once,
     Place,
 )
 from pkg.link_manager.tags import MAX_TAGS, merge_tags, parse_sought, parse_tags, remove_tags, too_many_tags
-from pkg.link_manager.urls import parse_url
+from pkg.link_manager.urls import SavedUrl, parse_url
 from pkg.link_manager.words import parse_search
 from pkg.object_model import interfaces
 from pkg.object_model.clock import Clock, IdGenerator
@@ -56,16 +58,20 @@ from pkg.object_model.types import (
     MAX_IMPORT_BYTES,
     Actor,
     AddLinkRequest,
+    CheckLinkRequest,
     GetLinksRequest,
     GetTagsRequest,
     ImportReport,
     ImportRequest,
     Link,
     LinkCount,
+    LinkHistory,
     LinkPage,
     LinkStatus,
+    MoveLinkRequest,
     Relationship,
     SharedLink,
+    StatusCount,
     TagPage,
     UpdateLinkRequest,
     Visibility,
@@ -84,6 +90,9 @@ ANSWER_LIFETIME: Final = timedelta(hours=24)
 #: Checks that are asked for in one transaction, and the transactions of one sweep.
 ASK_BATCH: Final = 500
 ASK_BATCHES: Final = 20
+#: Changes of status that are added up in one transaction, and the transactions of one sweep.
+ADD_UP_BATCH: Final = 10_000
+ADD_UP_BATCHES: Final = 20
 
 #: Links of many users that one call reads.
 MAX_SHARED_LINKS: Final = 1_000
@@ -108,13 +117,16 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
         ids: IdGenerator,
         *,
         max_links_per_user: int = DEFAULT_MAX_LINKS_PER_USER,
+        archive_template: str = DEFAULT_TEMPLATE,
     ) -> None:
+        """``archive_template``: a parsed one (see ``archive``); empty for no archive."""
         self._store = store
         self._users = users
         self._social_graph = social_graph
         self._clock = clock
         self._ids = ids
         self._max_links = max_links_per_user
+        self._archive_template = archive_template
         self._importing = asyncio.Semaphore(_IMPORTS_AT_ONCE)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -141,6 +153,8 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             " ".join(words),
             request.visibility or "",
             request.status or "",
+            # Left out where there is none: a token of before is good still.
+            *filter(None, [request.status_reason]),
         )
         query = LinkQuery(
             user_id=owner_id,
@@ -150,6 +164,7 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             tag_key=parse_sought(request.tag) or None,
             visibility=request.visibility,
             status=request.status,
+            status_reason=request.status_reason or None,
             words=words,
             after=_read_place(request.start_token, scope),
             **filters,
@@ -160,7 +175,7 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             del found[limit:]
             link, score = found[-1]
             token = encode_page_token(scope, (score, _microseconds(link.created_at), link.id))
-        return LinkPage([link for link, _ in found], token)
+        return LinkPage([self._show(link) for link, _ in found], token)
 
     async def get_tags(self, actor: Actor | None, request: GetTagsRequest) -> TagPage:
         limit = check_page_limit(request.limit)
@@ -194,6 +209,16 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
         owner_id, audience = await self._look(actor, username)
         return LinkCount(await self._store.count_links(owner_id, audience), self._max_links)
 
+    async def count_statuses(self, actor: Actor | None, username: str) -> list[StatusCount]:
+        return await self._store.count_statuses(_check_reader(actor, username).user_id)
+
+    async def get_link_history(self, actor: Actor | None, username: str, url: str) -> LinkHistory:
+        owner = _check_reader(actor, username)
+        history = await self._store.find_history(owner.user_id, parse_url(url).key)
+        if history is None:
+            raise _no_such_link()
+        return replace(history, link=self._show(history.link))
+
     async def export_links(self, actor: Actor | None, username: str) -> AsyncIterator[bytes]:
         owner_id, audience = await self._look(actor, username)
         yield write_head()
@@ -225,6 +250,11 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             case _:
                 return owner.user_id, Audience.NOBODY if owner.private else Audience.STRANGER
 
+    def _show(self, link: Link) -> Link:
+        if link.status is not LinkStatus.INVALID or not self._archive_template:
+            return link
+        return replace(link, archived_url=archived_url(self._archive_template, link.url))
+
     # --- changing -----------------------------------------------------------------------------------------------------
 
     async def add_link(self, actor: Actor | None, request: AddLinkRequest) -> Link:
@@ -245,19 +275,21 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
         )
         event = self._tell(LinkEventType.ADDED, owner, link, now)
         if not request.idempotency_key:
-            return await self._store.add_link(owner.user_id, url.key, link, self._max_links, event)
+            return self._show(await self._store.add_link(owner.user_id, url.key, link, self._max_links, event))
         fingerprint = _digest("add", url.text, link.title, link.description, link.visibility, *link.tags)
         once = _promise(request.idempotency_key, fingerprint, now, link_to_wire)
         answer = await self._store.recall_answer(owner.user_id, once)
         if answer is None:
             try:
-                return await self._store.add_link(owner.user_id, url.key, link, self._max_links, event, once)
+                return self._show(
+                    await self._store.add_link(owner.user_id, url.key, link, self._max_links, event, once)
+                )
             except (AnsweredBeforeError, Conflict):
                 # The same request may have come twice at once.
                 answer = await self._store.recall_answer(owner.user_id, once)
                 if answer is None:
                     raise
-        return link_from_wire(json.loads(answer))
+        return self._show(link_from_wire(json.loads(answer)))
 
     async def update_link(self, actor: Actor | None, request: UpdateLinkRequest) -> Link:
         owner = _check_owner(actor, request.username)
@@ -271,11 +303,7 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
         added, gone = parse_tags(request.add_tags), parse_tags(request.remove_tags)
 
         def change(link: Link) -> Link:
-            if request.if_version is not None and request.if_version != link.version:
-                raise PreconditionFailed(
-                    f"the link is at version {link.version}, not {request.if_version}; read it again",
-                    code="version_mismatch",
-                )
+            _check_version(link, request.if_version)
             tags = merge_tags(remove_tags(link.tags, gone), added)
             if len(tags) > MAX_TAGS and len(tags) > len(link.tags):
                 raise too_many_tags()
@@ -297,8 +325,37 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
 
         changed = await self._store.change_link(owner.user_id, url.key, change, tell)
         if changed is None:
-            raise NotFound("there is no such link; add it first", code="link_not_found")
-        return changed
+            raise _no_such_link()
+        return self._show(changed)
+
+    async def move_link(self, actor: Actor | None, request: MoveLinkRequest) -> Link:
+        owner = _check_owner(actor, request.username)
+
+        def find_place(link: Link) -> SavedUrl:
+            _check_version(link, request.if_version)
+            return _find_place(link)
+
+        def merge(link: Link, place: SavedUrl, other: Link | None) -> Link:
+            merged = replace(link, url=place.text)
+            if other is not None:
+                merged = _unite(merged, other)
+            # Never before the last change, whatever the clock did in between.
+            times = (self._clock.now(), link.updated_at, *([other.updated_at] if other else []))
+            return replace(merged, updated_at=max(times))
+
+        def tell(moved: Link, ended: Link | None) -> list[LinkEvent]:
+            now = moved.updated_at
+            told = [self._tell(LinkEventType.DELETED, owner, ended, now)] if ended else []
+            told.append(self._tell(LinkEventType.UPDATED, owner, moved, now))
+            if moved.checked_at is None:
+                # An update by itself is no call for a check.
+                told.append(self._call_for_check(owner, moved, now))
+            return told
+
+        moved = await self._store.move_link(owner.user_id, parse_url(request.url).key, Move(find_place, merge, tell))
+        if moved is None:
+            raise _no_such_link()
+        return self._show(moved)
 
     async def delete_link(self, actor: Actor | None, username: str, url: str) -> bool:
         owner = _check_owner(actor, username)
@@ -353,7 +410,14 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
     # --- telling ------------------------------------------------------------------------------------------------------
 
     def _tell(
-        self, event_type: LinkEventType, owner: Actor, link: Link, now: datetime, *, bulk: bool = False
+        self,
+        event_type: LinkEventType,
+        owner: Actor,
+        link: Link,
+        now: datetime,
+        *,
+        bulk: bool = False,
+        urgent: bool = False,
     ) -> LinkEvent:
         return LinkEvent(
             id=self._ids.new_id(),
@@ -370,7 +434,11 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             status=link.status,
             visibility=link.visibility,
             bulk=bulk,
+            urgent=urgent,
         )
+
+    def _call_for_check(self, owner: Actor, link: Link, now: datetime) -> LinkEvent:
+        return self._tell(LinkEventType.UPDATED, owner, link, now, bulk=True, urgent=True)
 
     def _news_of_import(self, owner: Actor, candidates: Sequence[Candidate], now: datetime) -> ImportNews:
         def tell(outcome: ImportOutcome, link: Link) -> LinkEvent:
@@ -411,10 +479,24 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
         look = replace(event, checked_at=min(event.checked_at, self._clock.now()))
         await self._store.keep_check(url_key, look.checked_at, lambda known: weigh(known, look, url_key))
 
+    async def ask_for_check(self, actor: Actor | None, request: CheckLinkRequest) -> Link:
+        owner = _check_owner(actor, request.username)
+        now = self._clock.now()
+        link = await self._store.ask_for_one(
+            owner.user_id,
+            parse_url(request.url).key,
+            now,
+            lambda known, asked_at: may_look_again(known, asked_at, now),
+            lambda link: self._call_for_check(owner, link, now),
+        )
+        if link is None:
+            raise _no_such_link()
+        return self._show(link)
+
     async def ask_again(self) -> int:
         """Asks for the checks that are due; of how many URLs. Those of which nothing was heard are among them.
 
-        Each is asked for once, however many saved it and whoever else sweeps.
+        Each is asked for once, however many saved it and whoever else sweeps. What changed is added up as well.
         """
         asked = 0
         async with self._store.sweep_alone() as alone:
@@ -424,6 +506,9 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
                 due = await self._store.find_due(now, ASK_BATCH)
                 asked += await self._ask_for(due, now)
                 if max(late, len(due)) < ASK_BATCH:
+                    break
+            for _ in range(ADD_UP_BATCHES if alone else 0):
+                if await self._store.add_up_statuses(ADD_UP_BATCH) < ADD_UP_BATCH:
                     break
         return asked
 
@@ -451,6 +536,60 @@ def _check_owner(actor: Actor | None, username: str) -> Actor:
     if actor is None or actor.name.casefold() != username.casefold():
         raise PermissionDenied("only the owner of links may change them", code="not_yours")
     return actor
+
+
+def _check_reader(actor: Actor | None, username: str) -> Actor:
+    """Raises PermissionDenied unless the links of ``username`` are the actor's own."""
+    if actor is None or actor.name.casefold() != username.casefold():
+        raise PermissionDenied("only the owner of links may see this", code="not_yours")
+    return actor
+
+
+def _no_such_link() -> NotFound:
+    return NotFound("there is no such link; add it first", code="link_not_found")
+
+
+def _check_version(link: Link, if_version: int | None) -> None:
+    if if_version is not None and if_version != link.version:
+        raise PreconditionFailed(
+            f"the link is at version {link.version}, not {if_version}; read it again", code="version_mismatch"
+        )
+
+
+def _find_place(link: Link) -> SavedUrl:
+    """Where its page is now. Raises Conflict (``link_not_moved``)."""
+    if not link.moved_to:
+        raise Conflict("the page of this link has no new address; change its URL yourself", code="link_not_moved")
+    try:
+        return parse_url(link.moved_to)
+    except InvalidArgument as fault:
+        raise Conflict(
+            f"the new address of the page cannot be saved ({fault.code}); save what you need by hand",
+            code="link_not_moved",
+        ) from None
+
+
+def _unite(link: Link, other: Link) -> Link:
+    """``link`` with all that is said of the other, seen by those alone who see both.
+
+    Raises:
+        InvalidArgument: together they have too much (``too_many_tags``, ``description_too_long``).
+    """
+    tags = merge_tags(link.tags, other.tags)
+    if len(tags) > MAX_TAGS:
+        raise InvalidArgument(
+            f"with the link that is there it would have more than {MAX_TAGS} tags; remove some", code="too_many_tags"
+        )
+    title = link.title or other.title
+    more = [text for text in (other.title, other.description) if text not in (title, link.description)]
+    description = "\n\n".join(filter(None, [link.description, *more]))
+    return replace(
+        link,
+        title=title,
+        description=_check_text("description", description, MAX_DESCRIPTION_LENGTH),
+        tags=tags,
+        visibility=max(link.visibility, other.visibility, key=list(Visibility).index),
+    )
 
 
 def _check_text(argument: str, text: str, limit: int) -> str:

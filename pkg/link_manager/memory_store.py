@@ -3,15 +3,17 @@
 Nothing in it awaits, so that every method is atomic.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import nlargest
+from typing import Final
 
 from pkg.link_manager.checks import Check, unknown
 from pkg.link_manager.store import (
+    ASK_AGAIN_AFTER,
     MAX_SHARED_DESCRIPTION,
     AnsweredBeforeError,
     Audience,
@@ -22,6 +24,7 @@ from pkg.link_manager.store import (
     ImportOutcome,
     LinkQuery,
     LinkStore,
+    Move,
     Once,
     Place,
     idempotency_key_reused,
@@ -33,7 +36,9 @@ from pkg.link_manager.tags import tag_key
 from pkg.link_manager.words import index_words, score
 from pkg.object_model import erasure
 from pkg.object_model.events import Event, LinkEvent
-from pkg.object_model.types import Link, SharedLink, TagCount
+from pkg.object_model.types import Link, LinkHistory, LinkStatus, SharedLink, StatusCount, TagCount
+
+_STATUSES: Final = tuple(LinkStatus)
 
 
 @dataclass(slots=True)
@@ -131,6 +136,16 @@ class MemoryLinkStore(LinkStore):
     async def count_links(self, user_id: int, audience: Audience) -> int:
         return sum(1 for _ in self._shelves[user_id].seen_by(audience))
 
+    async def count_statuses(self, user_id: int) -> list[StatusCount]:
+        links = self._shelves[user_id].links.values()
+        counts = Counter((_STATUSES.index(link.status), link.status_reason) for link in links)
+        return [StatusCount(_STATUSES[number], reason, count) for (number, reason), count in sorted(counts.items())]
+
+    async def find_history(self, user_id: int, url_key: bytes) -> LinkHistory | None:
+        link = self._shelves[user_id].links.get(url_key)
+        known = self._checks.get(url_key)
+        return None if link is None else LinkHistory(link, list(reversed(known.history if known else ())))
+
     async def add_link(
         self, user_id: int, url_key: bytes, link: Link, max_links: int, event: LinkEvent, once: Once | None = None
     ) -> Link:
@@ -169,6 +184,31 @@ class MemoryLinkStore(LinkStore):
         shelf.remove(url_key)
         self.events.append(event)
         return True
+
+    async def move_link(self, user_id: int, url_key: bytes, move: Move) -> Link | None:
+        shelf = self._shelves[user_id]
+        link = shelf.links.get(url_key)
+        if link is None:
+            return None
+        place = move.find_place(link)
+        other = shelf.links.get(place.key) if place.key != url_key else None
+        merged = move.merge(link, place, other)
+        ended = replace(other, version=other.version + 1) if other else None
+        greatest = max(link.version, shelf.versions.get(place.key, 0), ended.version if ended else 0)
+        known = self._checks.get(place.key)
+        moved = _show(known or unknown(merged.updated_at), replace(merged, version=greatest + 1, checked_at=None))
+        events = move.tell(moved, ended)
+        if ended:
+            shelf.remove(place.key)
+        del shelf.links[url_key]
+        shelf.versions[url_key] = link.version + 1
+        shelf.unscheduled.pop(url_key, None)
+        if known is None:
+            shelf.unscheduled[place.key] = moved.updated_at
+        shelf.put(place.key, moved)
+        shelf.forget_unused_tags()
+        self.events += events
+        return moved
 
     async def import_links(
         self,
@@ -238,6 +278,30 @@ class MemoryLinkStore(LinkStore):
     def _first_owner(self, url_key: bytes) -> int | None:
         return min((user_id for user_id, shelf in self._shelves.items() if url_key in shelf.links), default=None)
 
+    async def ask_for_one(
+        self,
+        user_id: int,
+        url_key: bytes,
+        now: datetime,
+        wanted: Callable[[Check, datetime | None], bool],
+        tell: Callable[[Link], LinkEvent],
+    ) -> Link | None:
+        shelf = self._shelves[user_id]
+        link = shelf.links.get(url_key)
+        if link is None:
+            return None
+        check, asked_at = self._checks.get(url_key), shelf.unscheduled.get(url_key)
+        if check is not None:
+            times = self._unanswered.get(url_key, 0)
+            asked_at = check.next_at - pause_after(times - 1) if times else None
+        check = check or unknown(now)
+        if wanted(check, asked_at):
+            event = tell(link)
+            self._checks[url_key] = replace(check, next_at=now + ASK_AGAIN_AFTER)
+            self._unanswered[url_key] = 1
+            self.events.append(event)
+        return link
+
     async def ask_for(
         self, due: Sequence[DueCheck], now: datetime, tell: Callable[[int, Link], LinkEvent | None]
     ) -> int:
@@ -256,6 +320,10 @@ class MemoryLinkStore(LinkStore):
                 told.append(event)
         self.events += told
         return len(told)
+
+    async def add_up_statuses(self, limit: int) -> int:
+        """It has no counts."""
+        return 0
 
     async def recall_answer(self, user_id: int, once: Once) -> str | None:
         kept = self._shelves[user_id].answers.get(once.key)
@@ -310,6 +378,7 @@ def _matches(link: Link, query: LinkQuery) -> bool:
     return (
         (query.visibility is None or link.visibility is query.visibility)
         and (query.status is None or link.status is query.status)
+        and (query.status_reason is None or link.status_reason == query.status_reason)
         and (query.tag_key is None or any(tag_key(tag) == query.tag_key for tag in link.tags))
         and (query.url is None or query.url.matches(link.url))
         and (query.title is None or query.title.matches(link.title))

@@ -20,8 +20,9 @@ import asyncpg
 
 from pkg.events.messages import partition_of
 from pkg.events.outbox import erase_events, insert_events, outbox_row
-from pkg.link_manager.checks import Change, Check
+from pkg.link_manager.checks import Check, unknown
 from pkg.link_manager.store import (
+    ASK_AGAIN_AFTER,
     MAX_SHARED_DESCRIPTION,
     AnsweredBeforeError,
     Audience,
@@ -32,6 +33,7 @@ from pkg.link_manager.store import (
     ImportOutcome,
     LinkQuery,
     LinkStore,
+    Move,
     Once,
     idempotency_key_reused,
     link_exists,
@@ -43,7 +45,17 @@ from pkg.link_manager.words import SCORES, index_words
 from pkg.object_model import erasure
 from pkg.object_model.errors import InvalidArgument, Unavailable
 from pkg.object_model.events import LinkEvent
-from pkg.object_model.types import Link, LinkStatus, SharedLink, TagCount, Visibility
+from pkg.object_model.types import (
+    Link,
+    LinkHistory,
+    LinkReason,
+    LinkStatus,
+    SharedLink,
+    StatusChange,
+    StatusCount,
+    TagCount,
+    Visibility,
+)
 from pkg.runtime.postgres import database_errors, hold_alone
 
 #: What stands in the tables for each, by place.
@@ -64,6 +76,9 @@ _COUNTED: Final = {
     Audience.STRANGER: "public",
     Audience.NOBODY: "0",
 }
+
+#: Reasons of links that are well: there is no index for them.
+_WELL: Final = ("", LinkReason.OK)
 
 #: Links that one statement of an import writes.
 _BATCH: Final = 500
@@ -211,8 +226,23 @@ UPDATE link_counts SET public = public + $2, followers = followers + $3, private
 
 _FIND_ONE: Final = f"SELECT {_COLUMNS} FROM links WHERE user_id = $1 AND url_key = $2"
 _FIND_MANY: Final = f"SELECT url_key, {_COLUMNS} FROM links WHERE user_id = $1 AND url_key = ANY($2::bytea[])"
+_FIND_ONE_ASKED: Final = f"""
+SELECT {_COLUMNS}, nullif(check_asked_at, 'infinity') AS asked_at FROM links WHERE user_id = $1 AND url_key = $2"""
 _DELETE: Final = f"DELETE FROM links WHERE user_id = $1 AND url_key = $2 RETURNING {_COLUMNS}"
 _KEEP_VERSION: Final = "UPDATE link_versions SET version = $3 WHERE user_id = $1 AND url_key = $2"
+
+# Greater than $3, and than all that were given at this URL.
+_NEXT_VERSION: Final = """
+INSERT INTO link_versions AS v (user_id, url_key, version) VALUES ($1, $2, $3 + 1)
+ON CONFLICT (user_id, url_key) DO UPDATE SET version = greatest(v.version, $3) + 1
+RETURNING version"""
+_MOVE: Final = f"""
+UPDATE links SET url = $3, url_key = $4, status = coalesce(k.status, 0), status_reason = coalesce(k.reason, ''),
+    checked_at = k.checked_at, moved_to = coalesce(k.moved_to, ''),
+    check_asked_at = CASE WHEN k.status IS NULL THEN links.updated_at ELSE 'infinity' END
+FROM (SELECT) AS one LEFT JOIN link_checks AS k ON k.url_key = $4
+WHERE user_id = $1 AND id = $2
+RETURNING {", ".join(f"links.{name}" for name in (*_NAMES, *_SHOWN))}"""
 
 _CHECK_NAMES: Final = (
     "status",
@@ -237,7 +267,7 @@ SELECT $1, status, '', '', NULL::timestamptz, $2, status = 1, 0, NULL::timestamp
 FROM (SELECT CASE WHEN bool_or(status = 1) THEN 1 ELSE max(status) END AS status FROM links WHERE url_key = $1) AS l
 WHERE status IS NOT NULL AND NOT EXISTS (SELECT FROM link_checks WHERE url_key = $1)
 ON CONFLICT DO NOTHING"""
-_LOCK_CHECK: Final = f"SELECT {_CHECK_COLUMNS} FROM link_checks WHERE url_key = $1 FOR UPDATE"
+_LOCK_CHECK: Final = f"SELECT {_CHECK_COLUMNS}, unanswered FROM link_checks WHERE url_key = $1 FOR UPDATE"
 _KEEP_CHECK: Final = f"""
 UPDATE link_checks SET unanswered = 0, ({_CHECK_COLUMNS})
     = ({", ".join(f"${number}" for number in range(2, 2 + len(_CHECK_NAMES)))})
@@ -280,6 +310,7 @@ UPDATE link_checks SET unanswered = least(unanswered + 1, 1000),
     next_at = $2::timestamptz + ($3::interval[])[least(unanswered + 1, cardinality($3))]
 FROM free WHERE link_checks.url_key = free.url_key
 RETURNING link_checks.url_key"""
+_ASK_ONE: Final = "UPDATE link_checks SET unanswered = 1, next_at = $2 WHERE url_key = $1"
 _FORGET_CHECKS: Final = """
 DELETE FROM link_checks AS c WHERE c.url_key = ANY($1::bytea[])
     AND NOT EXISTS (SELECT FROM links WHERE url_key = c.url_key)"""
@@ -288,6 +319,28 @@ SELECT user_id, {_COLUMNS} FROM links JOIN unnest($1::bigint[], $2::bytea[]) AS 
     USING (user_id, url_key)"""
 #: By how often it was asked for in vain before.
 _PAUSES: Final = tuple(map(pause_after, range(11)))
+
+# What was added up, and what was changed since (see the migration that made these tables).
+_COUNT_STATUSES: Final = """
+SELECT status, reason, sum(count)::bigint AS count FROM (
+    SELECT status, reason, count FROM status_counts WHERE user_id = $1
+    UNION ALL SELECT status, reason, more FROM status_changes WHERE user_id = $1
+) AS rows GROUP BY status, reason HAVING sum(count) > 0 ORDER BY status, reason"""
+_ADD_UP_STATUSES: Final = """
+WITH taken AS (
+    DELETE FROM status_changes WHERE (user_id, id) IN (
+        SELECT user_id, id FROM status_changes ORDER BY user_id, id LIMIT $1 FOR UPDATE SKIP LOCKED
+    ) RETURNING user_id, status, reason, more
+), kept AS (
+    INSERT INTO status_counts AS c (user_id, status, reason, count)
+    SELECT user_id, status, reason, sum(more) FROM taken
+    GROUP BY user_id, status, reason HAVING sum(more) <> 0 ORDER BY user_id, status, reason
+    ON CONFLICT (user_id, status, reason) DO UPDATE SET count = c.count + excluded.count
+)
+SELECT count(*) FROM taken"""
+_FIND_HISTORY: Final = f"""
+SELECT {", ".join(f"links.{name}" for name in (*_NAMES, *_SHOWN))}, history
+FROM links LEFT JOIN link_checks USING (url_key) WHERE user_id = $1 AND url_key = $2"""
 
 _RECALL: Final = "SELECT fingerprint, answer FROM answers WHERE user_id = $1 AND key = $2 AND created_at >= $3"
 _KEEP_ANSWER: Final = """
@@ -311,6 +364,9 @@ _ERASE: Final = tuple(
         "link_tags": "tag_key, created_at, link_id",
         "tag_counts": "tag_key",
         "answers": "key",
+        # Removing links has written some; whoever adds them up meanwhile makes them counts.
+        "status_changes": "id",
+        "status_counts": "status, reason",
     }.items()
 )
 #: Of every URL that the user ever saved, so they go last.
@@ -371,6 +427,18 @@ class SqlLinkStore(LinkStore):
             count = await self._pool.fetchval(_count_statement(audience), user_id)
         return int(count or 0)
 
+    async def count_statuses(self, user_id: int) -> list[StatusCount]:
+        with database_errors():
+            rows = await self._pool.fetch(_COUNT_STATUSES, user_id)
+        return [StatusCount(_STATUSES[row["status"]], row["reason"], row["count"]) for row in rows]
+
+    async def find_history(self, user_id: int, url_key: bytes) -> LinkHistory | None:
+        with database_errors():
+            row = await self._pool.fetchrow(_FIND_HISTORY, user_id, url_key)
+        if row is None:
+            return None
+        return LinkHistory(_read_link(row), list(reversed(_read_history(row["history"] or "[]"))))
+
     # --- changing -----------------------------------------------------------------------------------------------------
 
     async def add_link(
@@ -419,15 +487,35 @@ class SqlLinkStore(LinkStore):
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(_LOCK, user_id)
-                row = await connection.fetchrow(_DELETE, user_id, url_key)
-                if row is None:
+                deleted = await _delete(connection, user_id, url_key)
+                if deleted is None:
                     return False
-                link = _read_link(row)
-                await connection.execute(_KEEP_VERSION, user_id, url_key, link.version + 1)
-                await _untag(connection, user_id, link, link.tags)
-                await _count(connection, user_id, {link.visibility: -1})
-                await insert_events(connection, [tell(replace(link, version=link.version + 1))])
+                await insert_events(connection, [tell(deleted)])
                 return True
+
+    async def move_link(self, user_id: int, url_key: bytes, move: Move) -> Link | None:
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_LOCK, user_id)
+                row = await connection.fetchrow(_FIND_ONE, user_id, url_key)
+                if row is None:
+                    return None
+                link = _read_link(row)
+                place = move.find_place(link)
+                other = None
+                if place.key != url_key and (row := await connection.fetchrow(_FIND_ONE, user_id, place.key)):
+                    other = _read_link(row)
+                merged = move.merge(link, place, other)
+                ended = other and await _delete(connection, user_id, place.key)
+                version = await connection.fetchval(_NEXT_VERSION, user_id, place.key, link.version)
+                if place.key != url_key:
+                    await connection.execute(_KEEP_VERSION, user_id, url_key, link.version + 1)
+                await _write_changes(connection, user_id, [(link, replace(merged, version=version))])
+                row = await connection.fetchrow(_MOVE, user_id, link.id, place.text, place.key)
+                assert row is not None  # noqa: S101  # the user's lock keeps it where it is
+                moved = _read_link(row)
+                await insert_events(connection, move.tell(moved, ended))
+                return moved
 
     async def import_links(
         self,
@@ -487,6 +575,33 @@ class SqlLinkStore(LinkStore):
             rows = await self._pool.fetch(_FIND_DUE, now, limit)
         return [DueCheck(*row) for row in rows]
 
+    async def ask_for_one(
+        self,
+        user_id: int,
+        url_key: bytes,
+        now: datetime,
+        wanted: Callable[[Check, datetime | None], bool],
+        tell: Callable[[Link], LinkEvent],
+    ) -> Link | None:
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                row = await connection.fetchrow(_FIND_ONE_ASKED, user_id, url_key)
+                if row is None:
+                    return None
+                link = _read_link(row)
+                known = await connection.fetchrow(_LOCK_CHECK, url_key)
+                if known is None:
+                    check, asked_at = unknown(now), row["asked_at"]
+                else:
+                    check, times = _read_check(known), known["unanswered"]
+                    asked_at = check.next_at - pause_after(times - 1) if times else None
+                if wanted(check, asked_at):
+                    if known is None:
+                        await connection.execute(_MAKE_CHECK, url_key, now)
+                    await connection.execute(_ASK_ONE, url_key, now + ASK_AGAIN_AFTER)
+                    await insert_events(connection, [tell(link)])
+                return link
+
     async def ask_for(
         self, due: Sequence[DueCheck], now: datetime, tell: Callable[[int, Link], LinkEvent | None]
     ) -> int:
@@ -502,6 +617,10 @@ class SqlLinkStore(LinkStore):
                 told = [event for row in links if (event := tell(row["user_id"], _read_link(row)))]
                 await insert_events(connection, told)
         return len(told)
+
+    async def add_up_statuses(self, limit: int) -> int:
+        with database_errors():
+            return int(await self._pool.fetchval(_ADD_UP_STATUSES, limit))
 
     async def recall_answer(self, user_id: int, once: Once) -> str | None:
         with database_errors():
@@ -546,6 +665,18 @@ async def _forget_urls(connection: _Connection, user_id: int) -> bool:
 
 
 # --- writing, inside a transaction that holds the user's lock ---------------------------------------------------------
+
+
+async def _delete(connection: _Connection, user_id: int, url_key: bytes) -> Link | None:
+    """The link as it was, with the version that its end takes; None if there was none."""
+    row = await connection.fetchrow(_DELETE, user_id, url_key)
+    if row is None:
+        return None
+    link = _read_link(row)
+    await connection.execute(_KEEP_VERSION, user_id, url_key, link.version + 1)
+    await _untag(connection, user_id, link, link.tags)
+    await _count(connection, user_id, {link.visibility: -1})
+    return replace(link, version=link.version + 1)
 
 
 async def _import_batch(
@@ -697,15 +828,22 @@ class _Shape(NamedTuple):
     #: Columns that are compared with ``=``, and those that are matched with a regular expression.
     equal: tuple[str, ...]
     matched: tuple[str, ...]
+    #: Conditions written out, by which the planner knows that an index for a part of the links will do.
+    written: tuple[str, ...]
 
 
 def _shape(query: LinkQuery) -> tuple[_Shape, list[Any]]:
     """The form of the question, and its values in the order in which ``_find_statement`` numbers them."""
-    equal: dict[str, int] = {}
+    equal: dict[str, int | str] = {}
     if query.visibility is not None:
         equal["visibility"] = _VISIBILITY_NUMBERS[query.visibility]
+    written = []
     if query.status is not None:
-        equal["status"] = _STATUS_NUMBERS[query.status]
+        written.append(f"l.status = {_STATUS_NUMBERS[query.status]}")
+    if query.status_reason is not None:
+        equal["status_reason"] = query.status_reason
+        if query.status_reason not in _WELL:
+            written.append("l.status_reason NOT IN ('', 'ok')")
     filters = {"url": query.url, "title": query.title, "description": query.description}
     matched = {column: regex.postgres for column, regex in filters.items() if regex is not None}
     values: list[Any] = []
@@ -723,6 +861,7 @@ def _shape(query: LinkQuery) -> tuple[_Shape, list[Any]]:
         query.after is not None,
         tuple(equal),
         tuple(matched),
+        tuple(written),
     )
     return shape, values
 
@@ -744,6 +883,7 @@ def _find_statement(shape: _Shape) -> str:
         where += ["t.user_id = $1", f"t.tag_key = ${next(numbers)}"]
     if sees := _SEES[shape.audience]:
         where += [sees.format(table) for table in (("l.", "t.") if shape.tagged else ("l.",))]
+    where += shape.written
     where += [f"l.{column} = ${next(numbers)}" for column in shape.equal]
     where += [f"l.{column} ~ ${next(numbers)}" for column in shape.matched]
     if shape.after:
@@ -845,13 +985,16 @@ def _check_values(check: Check) -> tuple[Any, ...]:
 
 
 def _read_check(row: asyncpg.Record) -> Check:
-    values = dict(row.items())
+    values = {name: row[name] for name in _CHECK_NAMES}
     values["status"] = _STATUSES[values["status"]]
-    values["history"] = tuple(
-        Change(datetime.fromisoformat(at), LinkStatus(status), reason)
-        for at, status, reason in json.loads(values["history"])
-    )
+    values["history"] = _read_history(values["history"])
     return Check(**values)
+
+
+def _read_history(text: str) -> tuple[StatusChange, ...]:
+    return tuple(
+        StatusChange(datetime.fromisoformat(at), LinkStatus(status), reason) for at, status, reason in json.loads(text)
+    )
 
 
 def _read_link(row: asyncpg.Record) -> Link:

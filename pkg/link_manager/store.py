@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from pkg.link_manager.checks import Check
 from pkg.link_manager.regex import RegexFilter
+from pkg.link_manager.urls import SavedUrl
 from pkg.object_model import erasure
 from pkg.object_model.errors import Conflict
 from pkg.object_model.events import LinkEvent
-from pkg.object_model.types import Link, LinkStatus, SharedLink, TagCount, Visibility
+from pkg.object_model.types import Link, LinkHistory, LinkStatus, SharedLink, StatusCount, TagCount, Visibility
 
 #: Of the description of a link of many.
 MAX_SHARED_DESCRIPTION: Final = 2_000
@@ -69,6 +70,7 @@ class LinkQuery:
     tag_key: str | None = None
     visibility: Visibility | None = None
     status: LinkStatus | None = None
+    status_reason: str | None = None
     url: RegexFilter | None = None
     title: RegexFilter | None = None
     description: RegexFilter | None = None
@@ -118,6 +120,19 @@ class ImportNews:
     of_all: Callable[[Sequence[ImportOutcome]], LinkEvent | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How a link gets another URL. What any of these raises changes nothing."""
+
+    #: Which one.
+    find_place: Callable[[Link], SavedUrl]
+    #: What becomes of it there; with the other link that is there already, or None. Version and status are the store's
+    #: to say.
+    merge: Callable[[Link, SavedUrl, Link | None], Link]
+    #: Of the link as it is then, and of the other as it was last, with the version that its end takes.
+    tell: Callable[[Link, Link | None], Sequence[LinkEvent]]
+
+
 class DueCheck(NamedTuple):
     """A URL that is to be looked at, and one of those who saved it; None if nobody has it any more."""
 
@@ -145,6 +160,12 @@ class LinkStore(Protocol):
 
     async def count_links(self, user_id: int, audience: Audience) -> int: ...
 
+    async def count_statuses(self, user_id: int) -> list[StatusCount]:
+        """In the order of LinkStatus, and of reasons by code point. What no link has is left out."""
+
+    async def find_history(self, user_id: int, url_key: bytes) -> LinkHistory | None:
+        """The link, and what is remembered of its URL; None if there is no link."""
+
     async def add_link(
         self, user_id: int, url_key: bytes, link: Link, max_links: int, event: LinkEvent, once: Once | None = None
     ) -> Link:
@@ -165,6 +186,13 @@ class LinkStore(Protocol):
 
     async def delete_link(self, user_id: int, url_key: bytes, tell: Callable[[Link], LinkEvent]) -> bool:
         """Whether there was one. ``tell`` gets it as it was last, with the version that its end takes."""
+
+    async def move_link(self, user_id: int, url_key: bytes, move: Move) -> Link | None:
+        """The link at its new URL; None if there is none at the old one.
+
+        Its version is greater than any that a link of the user's had at either. It has the status that is known of the
+        new URL. Another link that is there ends.
+        """
 
     async def import_links(
         self,
@@ -202,6 +230,20 @@ class LinkStore(Protocol):
     async def find_due(self, now: datetime, limit: int) -> list[DueCheck]:
         """URLs whose next look is due, the longest due first."""
 
+    async def ask_for_one(
+        self,
+        user_id: int,
+        url_key: bytes,
+        now: datetime,
+        wanted: Callable[[Check, datetime | None], bool],
+        tell: Callable[[Link], LinkEvent],
+    ) -> Link | None:
+        """The link as it is, whose URL is to be looked at; None if there is none.
+
+        ``wanted`` gets what is known of the URL, and when a look was last asked for that has no answer yet. If it
+        agrees, one is asked for, and ``tell`` tells it.
+        """
+
     async def ask_for(
         self, due: Sequence[DueCheck], now: datetime, tell: Callable[[int, Link], LinkEvent | None]
     ) -> int:
@@ -211,6 +253,9 @@ class LinkStore(Protocol):
         most. ``tell`` gets the user's id and the link; where it gives None, nothing is told. What nobody has any more
         is forgotten.
         """
+
+    async def add_up_statuses(self, limit: int) -> int:
+        """Makes counting cheap again after many changes, at most ``limit`` of them; how many there were."""
 
     async def recall_answer(self, user_id: int, once: Once) -> str | None:
         """The first answer.

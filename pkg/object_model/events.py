@@ -40,10 +40,12 @@ class LinkEvent:
     visibility: Visibility = Visibility.PUBLIC
     #: One of many, which an ``IMPORTED`` sums up, or a call for another check: for the link checker, not for news.
     bulk: bool = False
+    #: Of a call for a check: somebody waits for it, so it goes with what is new.
+    urgent: bool = False
     count: int = 0
 
     def to_wire(self) -> Wire:
-        return {
+        wire: Wire = {
             "EventId": str(self.id),
             "EventType": int(self.type),
             "UserId": str(self.user_id),
@@ -60,6 +62,9 @@ class LinkEvent:
             "Bulk": self.bulk,
             "Count": self.count,
         }
+        if self.urgent:
+            wire["Urgent"] = True
+        return wire
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> "LinkEvent":
@@ -80,6 +85,7 @@ class LinkEvent:
             visibility=Visibility(wire["Visibility"]),
             bulk=wire["Bulk"],
             count=wire["Count"],
+            urgent=wire.get("Urgent", False),
         )
 
 

@@ -32,7 +32,9 @@ from pkg.object_model.types import (
     ImportRequest,
     Link,
     LinkCount,
+    LinkHistory,
     LinkPage,
+    MoveLinkRequest,
     NamePage,
     NewApiToken,
     NewsPage,
@@ -42,6 +44,7 @@ from pkg.object_model.types import (
     Relationship,
     Session,
     SharedLink,
+    StatusCount,
     TagPage,
     Ticket,
     TokenRecord,
@@ -80,6 +83,16 @@ class LinkManager(UserData, Protocol):
         changed last; none from before ``changed_after``."""
 
     async def count_links(self, actor: Actor | None, username: str) -> LinkCount: ...
+    async def count_statuses(self, actor: Actor | None, username: str) -> list[StatusCount]:
+        """How many of one's own links have which status and reason; those that none has are left out."""
+
+    async def ask_for_check(self, actor: Actor | None, request: CheckLinkRequest) -> Link:
+        """One's own link as it is; what is found is shown on it later. What was looked at a moment ago is not again."""
+
+    async def move_link(self, actor: Actor | None, request: MoveLinkRequest) -> Link:
+        """The link at its page's new address, with what is the owner's there already."""
+
+    async def get_link_history(self, actor: Actor | None, username: str, url: str) -> LinkHistory: ...
     async def import_links(
         self, actor: Actor | None, request: ImportRequest, content: AsyncIterator[bytes]
     ) -> ImportReport: ...

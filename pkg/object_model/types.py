@@ -267,6 +267,8 @@ class Link:
     checked_at: datetime | None = None
     #: Its new address, if the site says that it has one.
     moved_to: str = ""
+    #: Where an archive may have a copy of a dead one; nobody has asked whether it does. Else empty.
+    archived_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,30 @@ class LinkCount:
     count: int
     #: The most links that a user may have.
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCount:
+    status: LinkStatus
+    #: A LinkReason, or one that a later version knows; empty before the first look.
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """What was said of a page from then on."""
+
+    at: datetime
+    status: LinkStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHistory:
+    link: Link
+    #: The last changes of status or reason, newest first.
+    changes: list[StatusChange]
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,6 +550,8 @@ class GetLinksRequest(PageRequest):
     q: str = ""
     visibility: Annotated[Visibility | None, BeforeValidator(_empty_as_none)] = None
     status: Annotated[LinkStatus | None, BeforeValidator(_empty_as_none)] = None
+    #: What the last look met with: a LinkReason.
+    status_reason: str = ""
 
 
 class AddLinkRequest(WireRequest):
@@ -549,6 +577,15 @@ class UpdateLinkRequest(WireRequest):
     remove_tags: TagSet = ()
     visibility: Annotated[Visibility | None, BeforeValidator(_empty_as_none)] = None
     #: The version that the caller saw; another one now is a PreconditionFailed.
+    if_version: int | None = None
+
+
+class MoveLinkRequest(WireRequest):
+    """Gives a link the new address of its page."""
+
+    url: str
+    username: str
+    #: As in UpdateLinkRequest.
     if_version: int | None = None
 
 

@@ -21,6 +21,7 @@ from pkg.object_model.types import (
     ImportRow,
     Link,
     LinkCount,
+    LinkHistory,
     LinkPage,
     LinkStatus,
     NamePage,
@@ -30,6 +31,8 @@ from pkg.object_model.types import (
     NewsPage,
     Session,
     SharedLink,
+    StatusChange,
+    StatusCount,
     TagCount,
     TagPage,
     Ticket,
@@ -69,6 +72,7 @@ def link_to_wire(link: Link) -> Wire:
         "StatusReason": link.status_reason,
         "CheckedAt": link.checked_at,
         "MovedTo": link.moved_to,
+        "ArchivedUrl": link.archived_url,
     }
 
 
@@ -88,6 +92,7 @@ def link_from_wire(wire: Mapping[str, Any]) -> Link:
         status_reason=wire.get("StatusReason", ""),
         checked_at=_time(checked_at) if checked_at else None,
         moved_to=wire.get("MovedTo", ""),
+        archived_url=wire.get("ArchivedUrl", ""),
     )
 
 
@@ -117,6 +122,35 @@ def link_count_to_wire(count: LinkCount) -> Wire:
 
 def link_count_from_wire(wire: Mapping[str, Any]) -> LinkCount:
     return LinkCount(wire["count"], wire["limit"])
+
+
+def status_counts_to_wire(counts: list[StatusCount]) -> Wire:
+    """``statuses`` sums them up, and has each status."""
+    statuses = {status.value: 0 for status in LinkStatus}
+    for row in counts:
+        statuses[row.status.value] += row.count
+    return {
+        "statuses": statuses,
+        "reasons": [{"Status": row.status, "StatusReason": row.reason, "Count": row.count} for row in counts],
+        "err": "",
+    }
+
+
+def status_counts_from_wire(wire: Mapping[str, Any]) -> list[StatusCount]:
+    return [StatusCount(LinkStatus(row["Status"]), row["StatusReason"], row["Count"]) for row in wire["reasons"]]
+
+
+def link_history_to_wire(history: LinkHistory) -> Wire:
+    changes = [{"At": change.at, "Status": change.status, "StatusReason": change.reason} for change in history.changes]
+    return {"link": link_to_wire(history.link), "changes": changes, "err": ""}
+
+
+def link_history_from_wire(wire: Mapping[str, Any]) -> LinkHistory:
+    changes = [
+        StatusChange(_time(change["At"]), LinkStatus(change["Status"]), change["StatusReason"])
+        for change in wire["changes"]
+    ]
+    return LinkHistory(link_from_wire(wire["link"]), changes)
 
 
 def tag_page_to_wire(page: TagPage) -> Wire:

@@ -25,6 +25,7 @@ LINKS_QUERY: Final[QueryNames] = MappingProxyType(
         "q": "q",
         "visibility": "visibility",
         "status": "status",
+        "status_reason": "status_reason",
         "limit": "limit",
         "start_token": "start",
     }
@@ -62,6 +63,11 @@ class UserNameRequest(WireRequest):
 
 
 class DeleteLinkRequest(WireRequest):
+    username: str
+    url: str
+
+
+class LinkHistoryRequest(WireRequest):
     username: str
     url: str
 

@@ -24,6 +24,8 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
                 "links.read": frozenset({API_GATEWAY, NEWS_MANAGER}),
                 # Whatever followers may see, of anybody, for nobody in particular: what events say as well.
                 "links.read_shared": frozenset({NEWS_MANAGER}),
+                # What is for the owner alone: which links are dead, and since when.
+                "links.read_own": frozenset({API_GATEWAY}),
                 "links.write": frozenset({API_GATEWAY}),
                 "links.import": frozenset({API_GATEWAY}),
                 "links.export": frozenset({API_GATEWAY}),

@@ -107,10 +107,18 @@ ADD_ERRORS: Final = (
     ErrorCode(409, "link_limit_reached", "You have as many links as a user may have."),
     IDEMPOTENCY_KEY_REUSED,
 )
-UPDATE_ERRORS: Final = (
-    *LINK_ERRORS,
-    ErrorCode(404, "link_not_found", "You have no link with this URL."),
-    ErrorCode(412, "version_mismatch", "The link is at another version than If-Match says; read it again."),
+LINK_NOT_FOUND: Final = ErrorCode(404, "link_not_found", "You have no link with this URL.")
+VERSION_MISMATCH: Final = ErrorCode(
+    412, "version_mismatch", "The link is at another version than If-Match says; read it again."
+)
+UPDATE_ERRORS: Final = (*LINK_ERRORS, LINK_NOT_FOUND, VERSION_MISMATCH)
+MOVE_ERRORS: Final = (
+    *URL_ERRORS,
+    ErrorCode(400, "description_too_long", "With that of the link that is there, the description would be too long."),
+    ErrorCode(400, "too_many_tags", "With those of the link that is there, there would be more than 100 tags."),
+    LINK_NOT_FOUND,
+    ErrorCode(409, "link_not_moved", "The page has no new address, or none that can be saved."),
+    VERSION_MISMATCH,
 )
 IMPORT_ERRORS: Final = (
     ErrorCode(400, "not_a_bookmark_file", "The file is no bookmarks file, or is empty."),

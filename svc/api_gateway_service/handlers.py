@@ -9,6 +9,7 @@ from pkg.object_model.errors import InvalidArgument, NotFound, PermissionDenied
 from pkg.object_model.types import (
     AddLinkRequest,
     AuditEventType,
+    CheckLinkRequest,
     CreateTokenRequest,
     FollowRequest,
     FollowState,
@@ -17,6 +18,7 @@ from pkg.object_model.types import (
     GetNewsRequest,
     GetTagsRequest,
     ImportRequest,
+    MoveLinkRequest,
     PageRequest,
     RequestDirection,
     Scope,
@@ -26,7 +28,15 @@ from pkg.object_model.types import (
     UpdateUserRequest,
     User,
 )
-from pkg.object_model.wire import Wire, audit_page_to_wire, import_report_to_wire, link_to_wire, name_page_to_wire
+from pkg.object_model.wire import (
+    Wire,
+    audit_page_to_wire,
+    import_report_to_wire,
+    link_history_to_wire,
+    link_to_wire,
+    name_page_to_wire,
+    status_counts_to_wire,
+)
 from pkg.runtime.endpoint import begun
 from svc.api_gateway_service.audit import AuditTrail
 from svc.api_gateway_service.operation import Answer, Call
@@ -76,6 +86,23 @@ class Handlers:
     async def delete_link(self, call: Call) -> Answer:
         deleted = await self._links.delete_link(call.actor, call.actor.name, call.arguments["url"])
         return {"deleted": deleted, "err": ""}
+
+    async def check_link(self, call: Call) -> Answer:
+        request = CheckLinkRequest(username=call.actor.name, url=call.arguments["url"])
+        return {"link": link_to_wire(await self._links.ask_for_check(call.actor, request)), "err": ""}
+
+    async def move_link(self, call: Call) -> Answer:
+        request = MoveLinkRequest(
+            username=call.actor.name, url=call.arguments["url"], if_version=call.head.read_if_match()
+        )
+        return {"link": link_to_wire(await self._links.move_link(call.actor, request)), "err": ""}
+
+    async def get_link_statuses(self, call: Call) -> Answer:
+        return status_counts_to_wire(await self._links.count_statuses(call.actor, call.actor.name))
+
+    async def get_link_history(self, call: Call) -> Answer:
+        history = await self._links.get_link_history(call.actor, call.actor.name, call.arguments["url"])
+        return link_history_to_wire(history)
 
     async def get_tags(self, call: Call) -> Answer:
         request = GetTagsRequest(username=call.actor.name, **call.arguments)

@@ -40,6 +40,8 @@ class Pace(StrEnum):
     WRITES = "writes"
     #: Imports and exports.
     FILES = "files"
+    #: Looks at links that somebody asks for.
+    CHECKS = "checks"
     #: What is no operation of the API.
     PAGES = "pages"
     LOGINS = "logins"

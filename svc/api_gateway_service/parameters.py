@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from pkg.object_model.types import DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT, LinkStatus, RequestDirection, Scope, Visibility
+from pkg.object_model.types import (
+    DEFAULT_PAGE_LIMIT,
+    MAX_PAGE_LIMIT,
+    LinkReason,
+    LinkStatus,
+    RequestDirection,
+    Scope,
+    Visibility,
+)
 from svc.api_gateway_service.arguments import Argument, Choice, Choices, Integer, Switch, Tags, Text
 from svc.api_gateway_service.request_head import MAX_IDEMPOTENCY_KEY
 
@@ -118,6 +126,12 @@ LINK_FILTERS: Final = (
     ),
     Argument(name="visibility", kind=Choice(Visibility), description="Links that are seen by these.", example="public"),
     Argument(name="status", kind=Choice(LinkStatus), description="Links of this status.", example="valid"),
+    Argument(
+        name="status_reason",
+        kind=Choice(LinkReason),
+        description="Links whose last look met with this: `moved` for those to be moved.",
+        example="moved",
+    ),
     LIMIT,
     START_TOKEN,
 )

@@ -34,7 +34,7 @@ def body_limit(path: str) -> int:
 
 def api_operations(handlers: Handlers) -> list[Operation]:
     """Those whose path has parameters are tried in this order."""
-    groups = (_reading, _links, _people, _followers, _account, _files)
+    groups = (_reading, _links, _checks, _people, _followers, _account, _files)
     return [operation for group in groups for operation in group(handlers)]
 
 
@@ -171,6 +171,71 @@ def _links(handlers: Handlers) -> list[Operation]:
             handle=handlers.delete_link,
             reply=schemas.DELETED,
             errors=(*error_codes.URL_ERRORS, error_codes.LINKS_AWAY),
+        ),
+    ]
+
+
+def _checks(handlers: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            name="check_link",
+            method="POST",
+            path="/links/check",
+            group="Links",
+            scope=Scope.LINKS_WRITE,
+            summary="Have a link checked now",
+            description="Answers with the link as it is; what is found is shown on it within seconds or, if the site "
+            "does not answer, a while: see its `CheckedAt`. A page that was looked at, or asked for, by anybody within "
+            "the last minute is not looked at again, nor one whose site asked to be left alone.",
+            reads=Arguments((parameters.URL,)),
+            handle=handlers.check_link,
+            reply=schemas.LINK,
+            errors=(*error_codes.URL_ERRORS, error_codes.LINK_NOT_FOUND, error_codes.LINKS_AWAY),
+            limited_as=Pace.CHECKS,
+        ),
+        Operation(
+            name="move_link",
+            method="POST",
+            path="/links/move",
+            group="Links",
+            scope=Scope.LINKS_WRITE,
+            summary="Move a link to its page's new address",
+            description="To its `MovedTo`. Id, CreatedAt, texts, tags and visibility stay, Version grows, and the new "
+            "address is checked. If you have saved a link there already, that one ends: its tags are added, so are its "
+            "title and description where they say something else, and the stricter visibility of the two holds.",
+            header_arguments=(parameters.IF_MATCH,),
+            reads=Arguments((parameters.URL,)),
+            handle=handlers.move_link,
+            reply=schemas.LINK,
+            errors=(*error_codes.MOVE_ERRORS, error_codes.LINKS_AWAY),
+        ),
+        Operation(
+            name="get_link_statuses",
+            method="GET",
+            path="/links/status",
+            group="Links",
+            scope=Scope.LINKS_READ,
+            summary="Count your links by status",
+            description="And by what the last look at each page met with. `GET /v1/links` lists them, with `status` or "
+            "`status_reason`.",
+            reads=Arguments(),
+            handle=handlers.get_link_statuses,
+            reply=schemas.STATUSES,
+            errors=(error_codes.LINKS_AWAY,),
+        ),
+        Operation(
+            name="get_link_history",
+            method="GET",
+            path="/links/history",
+            group="Links",
+            scope=Scope.LINKS_READ,
+            summary="Show what became of a link's page",
+            description="The last ten times that its status, or the reason for it, changed. A page is looked at once "
+            "for everybody who saved it, so it may have been looked at before you did.",
+            reads=Arguments((parameters.URL,)),
+            handle=handlers.get_link_history,
+            reply=schemas.HISTORY,
+            errors=(*error_codes.URL_ERRORS, error_codes.LINK_NOT_FOUND, error_codes.LINKS_AWAY),
         ),
     ]
 

@@ -121,6 +121,21 @@ SCHEMAS: Final[dict[str, Schema]] = {
         ),
         CheckedAt=_optional_time("When the page was last looked at; null: not yet."),
         MovedTo=_text("The page's new address, where its site gives one; else empty.", "", maxLength=2048),
+        ArchivedUrl=_text(
+            "Of a dead link: where an archive may have a copy of the page, which nobody has looked for. Else empty.", ""
+        ),
+    ),
+    "StatusCount": _object(
+        "How many links have a status and a reason.",
+        Status=_text("What the link checker found.", "invalid", enum=[status.value for status in LinkStatus]),
+        StatusReason=_text("What the last look met with, as in a link; empty before the first.", LinkReason.GONE.value),
+        Count=_field("integer", "The number of links.", 3, minimum=1),
+    ),
+    "StatusChange": _object(
+        "What was said of a page from then on.",
+        At=_time("When the look was that found it."),
+        Status=_text("What the link checker found.", "invalid", enum=[status.value for status in LinkStatus]),
+        StatusReason=_text("What the look met with, as in a link.", LinkReason.GONE.value),
     ),
     "TagCount": _object(
         "A tag and how many links have it.",
@@ -230,6 +245,24 @@ LINK_PAGE: Final = Reply(
     "A page of links.", _object("A page of links, newest first.", links=_list("Link"), NextPageToken=_NEXT, err=_ERR)
 )
 LINK: Final = Reply("The link as it is now.", _object("One link.", link=_ref("Link"), err=_ERR))
+STATUSES: Final = Reply(
+    "How your links are.",
+    _object(
+        "Your links, counted.",
+        statuses=_object("By status.", **{status.value: _count("The number of links.", 3) for status in LinkStatus}),
+        reasons=_list("StatusCount"),
+        err=_ERR,
+    ),
+)
+HISTORY: Final = Reply(
+    "The link, and what was found of it.",
+    _object(
+        "A link and its last changes of status, newest first.",
+        link=_ref("Link"),
+        changes=_list("StatusChange"),
+        err=_ERR,
+    ),
+)
 DELETED: Final = Reply(
     "There is no such link any more.",
     _object("The end of a link.", deleted=_field("boolean", "Whether there was one.", True), err=_ERR),

@@ -78,10 +78,12 @@ class ApiGatewaySettings(IdentitySettings, NatsSettings):
     user_reads: Requests = Field(default=1_200, validation_alias="RATE_LIMIT_USER_READS")
     user_writes: Requests = Field(default=300, validation_alias="RATE_LIMIT_USER_WRITES")
     user_files: Requests = Field(default=20, validation_alias="RATE_LIMIT_USER_FILES")
+    user_checks: Requests = Field(default=30, validation_alias="RATE_LIMIT_USER_CHECKS")
     #: In a minute, from one address: that of many, where a company or a provider has one for all.
     address_reads: Requests = Field(default=6_000, validation_alias="RATE_LIMIT_ADDRESS_READS")
     address_writes: Requests = Field(default=1_500, validation_alias="RATE_LIMIT_ADDRESS_WRITES")
     address_files: Requests = Field(default=100, validation_alias="RATE_LIMIT_ADDRESS_FILES")
+    address_checks: Requests = Field(default=150, validation_alias="RATE_LIMIT_ADDRESS_CHECKS")
     address_pages: Requests = Field(default=1_200, validation_alias="RATE_LIMIT_ADDRESS_PAGES")
     address_logins: Requests = Field(default=60, validation_alias="RATE_LIMIT_ADDRESS_LOGINS")
     #: Requests with a token that is nobody's, or with none.
@@ -112,7 +114,12 @@ class ApiGatewaySettings(IdentitySettings, NatsSettings):
 
     @property
     def user_limits(self) -> dict[Pace, Limit]:
-        quotas = {Pace.READS: self.user_reads, Pace.WRITES: self.user_writes, Pace.FILES: self.user_files}
+        quotas = {
+            Pace.READS: self.user_reads,
+            Pace.WRITES: self.user_writes,
+            Pace.FILES: self.user_files,
+            Pace.CHECKS: self.user_checks,
+        }
         return self._limits("", quotas)
 
     @property
@@ -121,6 +128,7 @@ class ApiGatewaySettings(IdentitySettings, NatsSettings):
             Pace.READS: self.address_reads,
             Pace.WRITES: self.address_writes,
             Pace.FILES: self.address_files,
+            Pace.CHECKS: self.address_checks,
             Pace.PAGES: self.address_pages,
             Pace.LOGINS: self.address_logins,
             Pace.FAILURES: self.address_failures,

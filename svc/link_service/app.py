@@ -45,6 +45,7 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
             clock,
             TimeOrderedIds(clock),
             max_links_per_user=settings.max_links_per_user,
+            archive_template=settings.archive_template,
         )
         caller_auth = check_callers(settings, mutual_auth, clock)
         jobs = [relay.run()]

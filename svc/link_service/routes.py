@@ -9,17 +9,21 @@ from pkg.object_model.types import (
     MAX_BODY_BYTES,
     MAX_IMPORT_BYTES,
     AddLinkRequest,
+    CheckLinkRequest,
     GetLinksRequest,
     GetTagsRequest,
     ImportRequest,
+    MoveLinkRequest,
     UpdateLinkRequest,
 )
 from pkg.object_model.wire import (
     import_report_to_wire,
     link_count_to_wire,
+    link_history_to_wire,
     link_page_to_wire,
     link_to_wire,
     shared_links_to_wire,
+    status_counts_to_wire,
     tag_page_to_wire,
 )
 from pkg.object_model.wire_requests import (
@@ -29,6 +33,7 @@ from pkg.object_model.wire_requests import (
     TAGS_QUERY,
     DeleteLinkRequest,
     EraseUserRequest,
+    LinkHistoryRequest,
     SharedLinksRequest,
     UserNameRequest,
 )
@@ -91,6 +96,34 @@ def link_endpoints(manager: LinkManager) -> list[Endpoint[Any]]:
             handle=handlers.count_links,
         ),
         Endpoint(
+            method="POST",
+            path="/links/check",
+            operation="links.write",
+            reads=Body(CheckLinkRequest),
+            handle=handlers.ask_for_check,
+        ),
+        Endpoint(
+            method="POST",
+            path="/links/move",
+            operation="links.write",
+            reads=Body(MoveLinkRequest),
+            handle=handlers.move_link,
+        ),
+        Endpoint(
+            method="GET",
+            path="/links/status",
+            operation="links.read_own",
+            reads=Query(UserNameRequest, {"username": "username"}),
+            handle=handlers.count_statuses,
+        ),
+        Endpoint(
+            method="GET",
+            path="/links/history",
+            operation="links.read_own",
+            reads=Query(LinkHistoryRequest, {"username": "username", "url": "url"}),
+            handle=handlers.get_link_history,
+        ),
+        Endpoint(
             method="GET",
             path="/tags",
             operation="links.read",
@@ -147,6 +180,22 @@ class _Handlers:
     async def count_links(self, call: Call, request: UserNameRequest) -> Answer:
         """How many of a user's links the asker may see."""
         return link_count_to_wire(await self._manager.count_links(call.actor, request.username))
+
+    async def ask_for_check(self, call: Call, request: CheckLinkRequest) -> Answer:
+        """Asks for a look at one's own link, which shows what came of it later."""
+        return {"link": link_to_wire(await self._manager.ask_for_check(call.actor, request)), "err": ""}
+
+    async def move_link(self, call: Call, request: MoveLinkRequest) -> Answer:
+        """Gives one's own link the new address of its page."""
+        return {"link": link_to_wire(await self._manager.move_link(call.actor, request)), "err": ""}
+
+    async def count_statuses(self, call: Call, request: UserNameRequest) -> Answer:
+        """How many of one's own links have which status and reason."""
+        return status_counts_to_wire(await self._manager.count_statuses(call.actor, request.username))
+
+    async def get_link_history(self, call: Call, request: LinkHistoryRequest) -> Answer:
+        """One's own link, and what the link checker found of it last."""
+        return link_history_to_wire(await self._manager.get_link_history(call.actor, request.username, request.url))
 
     async def get_tags(self, call: Call, request: GetTagsRequest) -> Answer:
         return tag_page_to_wire(await self._manager.get_tags(call.actor, request))

@@ -1,10 +1,11 @@
 """What the link service is told from outside."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pkg.events.settings import EventSettings
+from pkg.link_manager.archive import DEFAULT_TEMPLATE, parse_template
 from pkg.object_model.types import DEFAULT_MAX_LINKS_PER_USER
 from pkg.runtime.access import LINK_MANAGER
 from pkg.runtime.postgres import PostgresAddress
@@ -51,4 +52,8 @@ class LinkServiceSettings(LinkSweepSettings, EventSettings):
     port: ListenPort = 8080
     max_links_per_user: int = Field(
         default=DEFAULT_MAX_LINKS_PER_USER, ge=1, le=10_000_000, validation_alias="MAX_LINKS_PER_USER"
+    )
+    #: Where a dead link may have a copy, with {url} in the place of its URL; empty for nowhere. Nobody is asked there.
+    archive_template: Annotated[str, AfterValidator(parse_template)] = Field(
+        default=DEFAULT_TEMPLATE, validation_alias="ARCHIVE_URL_TEMPLATE"
     )

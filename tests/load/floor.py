@@ -72,6 +72,7 @@ class Floor:
                 "StatusReason": row["status_reason"],
                 "CheckedAt": row["checked_at"],
                 "MovedTo": row["moved_to"],
+                "ArchivedUrl": "",
             }
             for row in rows[:PAGE]
         ]

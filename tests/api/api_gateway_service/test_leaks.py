@@ -63,6 +63,8 @@ QUESTIONS: Final[dict[str, Callable[[], Iterator[Question]]]] = {
     "get_user_links": lambda: link_questions("/v1/users/owner/links"),
     "get_news": lambda: iter([("/v1/news", {}), ("/v1/news", {"limit": "1"})]),
     "get_tags": lambda: iter([("/v1/tags", {}), *(("/v1/tags", {"prefix": word}) for word in WORDS)]),
+    "get_link_statuses": lambda: iter([("/v1/links/status", {})]),
+    "get_link_history": lambda: iter([("/v1/links/history", {"url": f"https://{word}.example/"}) for word in WORDS]),
     "get_me": lambda: iter([("/v1/me", {})]),
     "get_user": lambda: iter([("/v1/users/owner", {})]),
     "get_followers": lambda: iter([("/v1/followers", {})]),

@@ -47,6 +47,7 @@ async def test_a_saved_link_in_full(house: GatewayHouse) -> None:
         "StatusReason": "",
         "CheckedAt": None,
         "MovedTo": "",
+        "ArchivedUrl": "",
     }
     assert await house.alice.ok("GET", "/v1/links") == {"links": [link], "NextPageToken": "", "err": ""}
 
@@ -125,7 +126,7 @@ async def test_every_filter_reaches_the_service(house: GatewayHouse) -> None:
         "visibility": "private",
     }.items():
         assert await urls(house.alice, **{name: value}) == ["https://b.example/"], name
-    assert await urls(house.alice, status="invalid") == []
+    assert await urls(house.alice, status="invalid") == await urls(house.alice, status_reason="moved") == []
     assert len(await urls(house.alice, status="pending")) == 2
     assert await urls(house.alice, limit="1") == ["https://b.example/"]
 

@@ -49,6 +49,7 @@ async def test_a_saved_link_comes_back_in_the_contracts_shape(house: LinkHouse) 
         "StatusReason": "",
         "CheckedAt": None,
         "MovedTo": "",
+        "ArchivedUrl": "",
     }
     assert added["Id"].isdigit()
     assert added["CreatedAt"].endswith("Z")

@@ -13,7 +13,7 @@ from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
 from pkg.object_model import interfaces
 from pkg.object_model.clock import SystemClock
-from pkg.object_model.types import Actor
+from pkg.object_model.types import Actor, LinkStatus
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER, USER_MANAGER
 from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
@@ -43,6 +43,8 @@ class Services:
     #: Has feeds written for all that happened.
     tell: Callable[[], Awaitable[None]]
     make_private: Callable[[Actor], Awaitable[None]]
+    #: Has the link manager hear of a look: URL, status, reason, new address.
+    find: Callable[[str, LinkStatus, str, str], Awaitable[None]]
     alice: Actor
     bob: Actor
     carol: Actor
@@ -59,7 +61,7 @@ async def peopled(
     holders: Sequence[interfaces.UserData],
 ) -> Services:
     alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
-    near = (world.tell, world.make_private, alice, bob, carol)
+    near = (world.tell, world.make_private, world.find, alice, bob, carol)
     return Services(links, users, graph, news, news_by_grpc, links_for_news, holders, *near)
 
 

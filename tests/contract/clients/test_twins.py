@@ -14,6 +14,7 @@ from pkg.object_model.types import (
     Actor,
     AddLinkRequest,
     AuditEventType,
+    CheckLinkRequest,
     CreateTokenRequest,
     FollowRequest,
     GetFollowRequest,
@@ -22,6 +23,7 @@ from pkg.object_model.types import (
     GetTagsRequest,
     ImportRequest,
     LinkStatus,
+    MoveLinkRequest,
     NewApiToken,
     PageRequest,
     ProviderProfile,
@@ -117,6 +119,8 @@ async def reading(these: Services) -> AsyncIterator[Awaitable[Any]]:
         for limit in (-1, 0, 1, 20, 1_001):
             yield these.links_for_news.get_shared_links(user_ids, limit)
             yield these.links_for_news.get_shared_links(user_ids, limit, datetime(2026, 1, 1, 1, 2, 3, 456, tzinfo=UTC))
+        yield links.count_statuses(actor, "Alice")
+        yield links.get_link_history(actor, "alice", "https://1.example/%C3%A9")
         yield everything(links.export_links(actor, "alice"))
     for filters in (
         {"tag": "T1"},
@@ -127,6 +131,8 @@ async def reading(these: Services) -> AsyncIterator[Awaitable[Any]]:
         {"q": "tit 2"},
         {"q": "'; --"},
         {"status": LinkStatus.VALID},
+        {"status_reason": "moved"},
+        {"status_reason": "é"},
         {"visibility": Visibility.PRIVATE},
         {"limit": 0},
         {"limit": 201},
@@ -137,10 +143,35 @@ async def reading(these: Services) -> AsyncIterator[Awaitable[Any]]:
         yield links.get_links(alice, GetLinksRequest.model_validate({"username": "alice"} | filters))
     yield links.get_tags(alice, GetTagsRequest(username="alice", prefix="T"))
     yield links.get_tags(alice, GetTagsRequest(username="alice", limit=0))
+    for url in ("", "nonsense", "https://none.example/", "https://a.example/" + LONG[:3_000]):
+        yield links.get_link_history(alice, "alice", url)
     for name in ("nobody", "", "a/b", "a\nb", "..", "é", "%41lice"):
+        yield links.count_statuses(alice, name)
         yield links.get_links(None, GetLinksRequest(username=name))
         yield links.count_links(None, name)
         yield everything(links.export_links(None, name))
+
+
+async def looking_after(these: Services) -> AsyncIterator[Awaitable[Any]]:
+    links, alice, url = these.links, these.alice, "https://a.example/é"
+    yield links.add_link(alice, AddLinkRequest(url=url, username="alice", title="t", tags=("x",)))
+    for actor in (alice, these.bob, None):
+        yield links.ask_for_check(actor, CheckLinkRequest(username="alice", url=url))
+        yield links.move_link(actor, MoveLinkRequest(username="alice", url=url))
+        yield links.move_link(actor, MoveLinkRequest(username="alice", url=url, if_version=2))
+    for odd in ("", "nonsense", "https://none.example/", "https://a.example/" + LONG):
+        yield links.ask_for_check(alice, CheckLinkRequest(username="alice", url=odd))
+        yield links.move_link(alice, MoveLinkRequest(username="alice", url=odd))
+    for status, reason, moved_to in (
+        (LinkStatus.INVALID, "gone", ""),
+        (LinkStatus.VALID, "moved", "https://new.example/é"),
+    ):
+        yield these.find(url, status, reason, moved_to)
+        yield links.get_links(alice, GetLinksRequest(username="alice"))
+        yield links.count_statuses(alice, "alice")
+        yield links.get_link_history(alice, "alice", url)
+    yield links.move_link(alice, MoveLinkRequest(username="alice", url=url, if_version=1))
+    yield links.get_links(alice, GetLinksRequest(username="alice"))
 
 
 async def importing(these: Services) -> AsyncIterator[Awaitable[Any]]:
@@ -399,6 +430,7 @@ async def outcomes(scenario: Scenario, these: Services) -> list[tuple[Any, ...]]
         saving,
         changing,
         reading,
+        looking_after,
         importing,
         knowing_people,
         getting_in,

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from pkg.link_manager.checks import Change, Check, unknown
+from pkg.link_manager.checks import Check, unknown
 from pkg.link_manager.store import ASK_AGAIN_AFTER, DueCheck, LinkStore
 from pkg.object_model.events import LinkEvent, LinkEventType
-from pkg.object_model.types import Link, LinkStatus
+from pkg.object_model.types import Link, LinkStatus, StatusChange
 from tests.contract.link_store.links import (
     NO_LIMIT,
     START,
@@ -103,7 +103,7 @@ async def test_what_is_kept_is_what_is_known(store: LinkStore, user_id: int, url
         failing_since=START,
         absent_since=START + SECOND,
         next_at=LATER,
-        history=(Change(START, LinkStatus.VALID, "ok"), Change(CHECKED, LinkStatus.INVALID, "gone")),
+        history=(StatusChange(START, LinkStatus.VALID, "ok"), StatusChange(CHECKED, LinkStatus.INVALID, "gone")),
     )
     assert await store.keep_check(key(urls[1]), CHECKED, note)
     assert not await store.keep_check(key(urls[1]), CHECKED, note)
@@ -239,6 +239,71 @@ async def test_whose_link_is_gone_is_asked_for_in_anothers_name(store: LinkStore
     await delete(store, user_id, urls[1])
     assert await store.ask_for([DueCheck(key(urls[1]), user_id)], LATER, ask) == 0, "it was there when it was found"
     assert await due(store, urls, LATER + ASK_AGAIN_AFTER) == [(urls[1], other)]
+
+
+async def ask_for_one(
+    store: LinkStore, user_id: int, url: str, now: datetime, *, wanted: bool = True
+) -> tuple[Link | None, list[tuple[Check, datetime | None]]]:
+    """The link, and what the rule was told."""
+    heard: list[tuple[Check, datetime | None]] = []
+
+    def judge(check: Check, asked_at: datetime | None) -> bool:
+        heard.append((check, asked_at))
+        return wanted
+
+    return await store.ask_for_one(user_id, key(url), now, judge, lambda link: ask(user_id, link)), heard
+
+
+async def test_a_look_that_somebody_asks_for_is_told(store: LinkStore, user_id: int, urls: Urls) -> None:
+    saved = await add(store, user_id, make_link(1, url=urls[1]))
+    await keep(store, urls[1], LinkStatus.VALID, next_at=LATER)
+    known, now = (
+        replace(unknown(CHECKED), status=LinkStatus.VALID, reason="ok", checked_at=CHECKED, next_at=LATER),
+        START,
+    )
+    shown = replace(saved, status=LinkStatus.VALID, status_reason="ok", checked_at=CHECKED)
+    assert await ask_for_one(store, user_id, urls[1], now) == (shown, [(known, None)])
+    (event,) = (await events_of(store, user_id))[1:]
+    assert (event.type, event.url, event.bulk) == (LinkEventType.UPDATED, urls[1], True)
+    # Without an answer it is due again, and whoever asks meanwhile learns when somebody did.
+    assert await due(store, urls, now + ASK_AGAIN_AFTER) == [(urls[1], user_id)]
+    asked = replace(known, next_at=now + ASK_AGAIN_AFTER)
+    assert await ask_for_one(store, user_id, urls[1], now + SECOND, wanted=False) == (shown, [(asked, now)])
+    assert len(await events_of(store, user_id)) == 2
+    # However often it is asked for by people, the sweep does not wait longer for that.
+    for minutes in range(1, 10):
+        await ask_for_one(store, user_id, urls[1], now + timedelta(minutes=minutes))
+    assert await due(store, urls, now + timedelta(minutes=9) + ASK_AGAIN_AFTER) == [(urls[1], user_id)]
+    await keep(store, urls[1], LinkStatus.VALID, LATER)
+    assert (await ask_for_one(store, user_id, urls[1], LATER, wanted=False))[1][0][1] is None, "it was answered"
+
+
+async def test_what_a_sweep_asked_for_is_known_to_be(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id, make_link(1, url=urls[1]))
+    await keep(store, urls[1], LinkStatus.VALID)
+    for times in range(1, 4):
+        now = LATER + times * timedelta(days=2)
+        assert await store.ask_for([DueCheck(key(urls[1]), user_id)], now, ask) == 1
+        assert (await ask_for_one(store, user_id, urls[1], now, wanted=False))[1][0][1] == now
+
+
+async def test_a_look_at_what_nothing_is_known_of(store: LinkStore, user_id: int, urls: Urls) -> None:
+    link = await add(store, user_id, make_link(1, url=urls[1]))
+    # Its look was asked for when it was saved.
+    now = LATER
+    assert await ask_for_one(store, user_id, urls[1], now) == (link, [(unknown(now), link.created_at)])
+    assert (await ask_for_one(store, user_id, urls[1], now, wanted=False))[1][0][1] == now
+    assert await due(store, urls, now + ASK_AGAIN_AFTER) == [(urls[1], user_id)]
+    await store.schedule_late(now, now, 100_000)
+    assert await due(store, urls, now) == [], "it was asked for already"
+    await keep(store, urls[1], LinkStatus.VALID, now, next_at=now + timedelta(days=1))
+    assert await ids(store, user_id, status=LinkStatus.VALID) == [1]
+
+
+async def test_who_does_not_have_a_link_asks_for_nothing(store: LinkStore, user_id: int, urls: Urls) -> None:
+    await add(store, user_id + 1_000_000, make_link(1, url=urls[1]))
+    assert await ask_for_one(store, user_id, urls[1], LATER) == (None, [])
+    assert await events_of(store, user_id) == []
 
 
 async def test_links_of_which_nothing_was_heard_are_scheduled(store: LinkStore, user_id: int, urls: Urls) -> None:

@@ -30,7 +30,16 @@ from tests.contract.link_store.links import (
 
 NOBODY = 10**9
 NO_LIMIT = 10**6
-TABLES = {"links", "link_tags", "tag_counts", "link_versions", "answers", "link_counts"}
+TABLES = {
+    "links",
+    "link_tags",
+    "tag_counts",
+    "link_versions",
+    "answers",
+    "link_counts",
+    "status_changes",
+    "status_counts",
+}
 
 
 async def erase(store: LinkStore, user_id: int) -> int:

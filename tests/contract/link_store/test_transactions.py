@@ -70,6 +70,12 @@ async def test_counts_are_those_of_the_rows(link_pool: asyncpg.Pool, user_id: in
             "SELECT user_id, tag_key, public, followers, private FROM tag_counts",
             f"SELECT user_id, tag_key, {by_visibility} FROM link_tags GROUP BY user_id, tag_key",
         ),
+        (
+            """SELECT user_id, status, reason, sum(count)::bigint FROM
+            (TABLE status_counts UNION ALL SELECT user_id, status, reason, more FROM status_changes) AS s
+            GROUP BY user_id, status, reason HAVING sum(count) <> 0""",
+            "SELECT user_id, status, status_reason, count(*) FROM links GROUP BY user_id, status, status_reason",
+        ),
     ):
         assert {tuple(row) for row in await link_pool.fetch(kept)} == {
             tuple(row) for row in await link_pool.fetch(counted)

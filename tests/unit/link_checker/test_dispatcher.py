@@ -6,7 +6,16 @@ from datetime import timedelta
 import pytest
 
 from pkg.events.memory_bus import MemoryBus
-from pkg.events.messages import BULK, LINK_CHECK_EVENTS, Message, read_event, write_message
+from pkg.events.messages import (
+    BULK,
+    LINK_CHECK_EVENTS,
+    LINK_EVENTS,
+    Message,
+    describe,
+    partition_of,
+    read_event,
+    write_message,
+)
 from pkg.link_checker.dispatcher import GIVE_UP_AFTER, Dispatcher, verdict_id
 from pkg.link_checker.shared_checks import SharedChecks
 from pkg.object_model.errors import DelinkciousError, InvalidArgument, Unavailable
@@ -120,6 +129,16 @@ async def test_verdicts_of_many_take_a_lane_of_their_own(house: House) -> None:
     await house.dispatch(house.event(1), replace(house.event(2), bulk=True))
     own, bulk = (house.bus.published(subject) for subject in (LINK_CHECK_EVENTS, f"{LINK_CHECK_EVENTS}.{BULK}"))
     assert [[checked(message).id for message in lane] for lane in (own, bulk)] == [[verdict_id(1)], [verdict_id(2)]]
+
+
+async def test_what_somebody_waits_for_takes_the_lane_of_what_is_new(house: House) -> None:
+    """Both ways: nobody who asks for a look waits behind an import of thousands."""
+    call = replace(house.event(1, kind=LinkEventType.UPDATED), bulk=True, urgent=True)
+    partition = partition_of(call.user_id)
+    assert describe(call)[1] == f"{LINK_EVENTS}.{partition}"
+    assert describe(replace(call, urgent=False))[1] == f"{LINK_EVENTS}.{partition}.{BULK}"
+    await house.dispatch(call)
+    assert [checked(message).id for message in house.bus.published(LINK_CHECK_EVENTS)] == [verdict_id(1)]
 
 
 async def test_twenty_who_save_the_same_hundred_cause_a_hundred_looks(house: House) -> None:

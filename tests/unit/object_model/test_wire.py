@@ -20,12 +20,15 @@ from pkg.object_model.types import (
     ImportRow,
     Link,
     LinkCount,
+    LinkHistory,
     LinkPage,
     LinkStatus,
     NamePage,
     NewApiToken,
     Scope,
     Session,
+    StatusChange,
+    StatusCount,
     TagCount,
     TagPage,
     Ticket,
@@ -56,7 +59,12 @@ LINKS = st.builds(
     updated_at=TIMES,
     visibility=st.sampled_from(Visibility),
     version=COUNTS,
+    status_reason=TEXT,
+    checked_at=st.none() | TIMES,
+    moved_to=TEXT,
+    archived_url=TEXT,
 )
+STATUSES = st.sampled_from(LinkStatus)
 REPORTS = st.builds(
     ImportReport,
     import_id=IDS,
@@ -113,6 +121,16 @@ FORMS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Callable[[A
         wire.link_page_from_wire,
     ),
     "link count": (st.builds(LinkCount, COUNTS, COUNTS), wire.link_count_to_wire, wire.link_count_from_wire),
+    "status counts": (
+        st.lists(st.builds(StatusCount, STATUSES, TEXT, COUNTS), max_size=3),
+        wire.status_counts_to_wire,
+        wire.status_counts_from_wire,
+    ),
+    "link history": (
+        st.builds(LinkHistory, LINKS, st.lists(st.builds(StatusChange, TIMES, STATUSES, TEXT), max_size=3)),
+        wire.link_history_to_wire,
+        wire.link_history_from_wire,
+    ),
     "tag page": (
         st.builds(TagPage, st.lists(st.builds(TagCount, TEXT, COUNTS), max_size=3), TEXT),
         wire.tag_page_to_wire,
@@ -211,6 +229,7 @@ def test_a_link_is_as_the_contract_has_it() -> None:
         "StatusReason": "moved",
         "CheckedAt": "2026-01-02T03:04:05.000600Z",
         "MovedTo": "https://new.example/",
+        "ArchivedUrl": "",
     }
 
 
@@ -219,6 +238,28 @@ def test_a_link_is_as_the_contract_has_it() -> None:
     [
         (wire.link_page_to_wire(LinkPage([], "t")), {"links": [], "NextPageToken": "t", "err": ""}),
         (wire.link_count_to_wire(LinkCount(3, 10)), {"count": 3, "limit": 10, "err": ""}),
+        (
+            wire.status_counts_to_wire(
+                [
+                    StatusCount(LinkStatus.VALID, "ok", 4),
+                    StatusCount(LinkStatus.VALID, "moved", 1),
+                    StatusCount(LinkStatus.INVALID, "gone", 2),
+                ]
+            ),
+            {
+                "statuses": {"pending": 0, "valid": 5, "invalid": 2},
+                "reasons": [
+                    {"Status": "valid", "StatusReason": "ok", "Count": 4},
+                    {"Status": "valid", "StatusReason": "moved", "Count": 1},
+                    {"Status": "invalid", "StatusReason": "gone", "Count": 2},
+                ],
+                "err": "",
+            },
+        ),
+        (
+            wire.link_history_to_wire(LinkHistory(LINK, [StatusChange(TIME, LinkStatus.VALID, "ok")]))["changes"],
+            [{"At": "2026-01-02T03:04:05.000600Z", "Status": "valid", "StatusReason": "ok"}],
+        ),
         (
             wire.tag_page_to_wire(TagPage([TagCount("python", 12)], "")),
             {"tags": [{"Tag": "python", "Count": 12}], "NextPageToken": "", "err": ""},
@@ -332,6 +373,8 @@ def test_a_link_is_as_the_contract_has_it() -> None:
     ids=[
         "links",
         "count",
+        "statuses",
+        "changes",
         "tags",
         "report",
         "user",
