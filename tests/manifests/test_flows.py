@@ -24,8 +24,10 @@ PROMETHEUS: Final = Pod("prometheus", "monitoring", {"app.kubernetes.io/name": "
 GATEWAY_PROXY: Final = Pod(
     "gateway-proxy", "envoy-gateway-system", {"app.kubernetes.io/component": "proxy"}, {}, "10.244.2.3"
 )
-#: Pods of other people, whom some of ours let in.
-CONTROLLERS: Final = (INGRESS_CONTROLLER, PROMETHEUS, GATEWAY_PROXY)
+INGRESS_GATEWAY: Final = Pod("ingress-gateway", "istio-ingress", {"istio": "ingress"}, {}, "10.244.2.4")
+ISTIOD: Final = Pod("istiod", "istio-system", {"app": "istiod"}, {"xds": (15012, "TCP")}, "10.244.2.5")
+#: Pods of other people, whom some of ours let in or call.
+CONTROLLERS: Final = (INGRESS_CONTROLLER, PROMETHEUS, GATEWAY_PROXY, INGRESS_GATEWAY, ISTIOD)
 DNS_PORTS: Final = {"dns": (53, "UDP"), "dns-tcp": (53, "TCP")}
 DNS: Final = Pod("dns", "kube-system", {"k8s-app": "kube-dns"}, DNS_PORTS, "10.96.0.10")
 WEB: Final = tuple(Outside(address) for address in ("198.51.100.7", "2600:1f18::7"))
@@ -74,7 +76,7 @@ def read_flows(components: Collection[str] = ()) -> list[tuple[str, str, list[An
     """Who, to whom, by which ports; with those that these components bring."""
     found = []
     for flow in yaml.safe_load(FLOWS.read_text()):
-        if "with" in flow and flow["with"] not in components:
+        if ("with" in flow and flow["with"] not in components) or flow.get("without") in components:
             continue
         sources = flow["from"] if isinstance(flow["from"], list) else [flow["from"]]
         found += [(source, flow["to"], flow["ports"]) for source in sources]
@@ -86,7 +88,8 @@ def listed(inside: dict[str, Pod], components: Collection[str] = ()) -> Iterator
         if target == "web":
             yield from (Flow(source, end.address, port) for port in ports for end in WEB)
         else:
-            known = DNS_PORTS if target == "dns" else inside[target].ports
+            outside = {end.name: end for end in (DNS, *CONTROLLERS)}
+            known = (outside.get(target) or inside[target]).ports
             yield from (Flow(source, target, *known[port]) for port in ports)
 
 
