@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the images of the system, each with a bill of materials, and says how large they are.
 
-With Docker or Podman, whichever answers. What they stand on is in k8s/components/pins (see cmd/pin_images.py).
+With Docker, Podman or Buildah, whichever answers. What they stand on is in k8s/components/pins (see cmd/pin_images.py).
 """
 
 import argparse
@@ -10,23 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from pkg.images.bill_of_materials import describe  # noqa: E402  # after the line above, as the rest
-from pkg.images.catalogue import IMAGES, Image, choose_images  # noqa: E402
-from pkg.images.engine import ENGINES, Engine, choose_engine  # noqa: E402
+from pkg.images.builder import Builder, Circumstances, Order, name_image  # noqa: E402  # after the line above, as the rest
+from pkg.images.catalogue import IMAGES, choose_images  # noqa: E402
+from pkg.images.engines import ENGINES, choose_engine  # noqa: E402
 from pkg.images.pins import choose_base  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
-from pkg.runtime.version import package_version  # noqa: E402
-
-#: Bytes that an image may have over what it stands on.
-MAX_SIZE = 100 * 1000**2
-SOURCE = "https://github.com/the-gigi/delinkcious"
 
 
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -77,84 +72,30 @@ def read_revision(release: bool) -> tuple[str, datetime]:
     return (commit or "unknown") + ("-changed" if changed else ""), datetime.fromtimestamp(seconds, UTC)
 
 
-class Builder:
-    def __init__(self, engine: Engine, base: str, arguments: argparse.Namespace) -> None:
-        self._engine = engine
-        engine.pull(base)
-        self._base = base
-        self._base_size = engine.size(base)
-        self._arguments = arguments
-        self._revision, created = read_revision(arguments.release)
-        self._labels = {
-            "org.opencontainers.image.version": package_version(),
-            "org.opencontainers.image.revision": self._revision,
-            "org.opencontainers.image.created": created.isoformat().replace("+00:00", "Z"),
-            "org.opencontainers.image.source": SOURCE,
-            "org.opencontainers.image.base.name": base,
-        }
-        self._options = list(arguments.option)
-        if arguments.pip_config:
-            self._options += ["--secret", f"id=pip,src={arguments.pip_config}"]
-        if engine.command == "podman":
-            # One layer a stage where each layer is a copy of all below it.
-            shared = str(engine.shares_layers()).lower()
-            self._options += [f"--layers={shared}", f"--timestamp={int(created.timestamp())}"]
-
-    def build(self, images: Sequence[Image]) -> None:
-        """
-        Raises:
-            StartError: one cannot be built, or is too large.
-        """
-        print(f"base: {self._base}, {self._base_size / 1000**2:.1f} MB", flush=True)
-        # The first one alone makes what all have in common.
-        sizes = [self._build(image) for image in images[:1]]
-        with ThreadPoolExecutor(self._arguments.jobs) as pool:
-            sizes += pool.map(self._build, images[1:])
-        too_large = [
-            f"{image.name}: {size / 1000**2:.1f} MB over its base; at most {MAX_SIZE / 1000**2:g}"
-            for image, size in zip(images, sizes, strict=True)
-            if size > MAX_SIZE
-        ]
-        if too_large:
-            raise StartError(*too_large)
-
-    def _build(self, image: Image) -> int:
-        """Gives the bytes that it has over its base."""
-        prefix = self._arguments.prefix.rstrip("/")
-        reference = f"{prefix}/{image.repository}" if prefix else image.repository
-        reference += f":{self._arguments.tag}"
-        began = time.monotonic()
-        print(f"{reference}: building", flush=True)
-        labels = {
-            "org.opencontainers.image.title": image.repository,
-            "org.opencontainers.image.description": image.description,
-            **self._labels,
-        }
-        self._engine.build(
-            ROOT,
-            reference,
-            target=image.target,
-            arguments={"BASE": self._base, "REVISION": self._revision, **image.build_arguments},
-            labels=labels,
-            options=self._options,
-        )
-        bill = self._arguments.materials / f"{image.repository}.cdx.json"
-        bill.parent.mkdir(parents=True, exist_ok=True)
-        bill.write_text(describe(self._engine, reference, labels), encoding="utf-8")
-        size = self._engine.size(reference) - self._base_size
-        print(
-            f"{reference}: {size / 1000**2:.1f} MB over the base, {time.monotonic() - began:.0f} s, {bill.name}",
-            flush=True,
-        )
-        return size
+def circumstances(arguments: argparse.Namespace) -> Circumstances:
+    revision, created = read_revision(arguments.release)
+    return Circumstances(
+        root=ROOT,
+        base=choose_base(arguments.base, release=arguments.release),
+        revision=revision,
+        created=created,
+        materials=arguments.materials,
+        jobs=arguments.jobs,
+        pip_config=arguments.pip_config,
+        options=arguments.option,
+    )
 
 
 def main(words: Sequence[str]) -> int:
     arguments = read_arguments(words)
     try:
-        base = choose_base(arguments.base, release=arguments.release)
-        engine = choose_engine(arguments.engine)
-        Builder(engine, base, arguments).build(choose_images(arguments.only or []))
+        builder = Builder(choose_engine(arguments.engine), circumstances(arguments), partial(print, flush=True))
+        builder.build(
+            [
+                Order(image=image, reference=name_image(arguments.prefix, image, arguments.tag))
+                for image in choose_images(arguments.only or [])
+            ]
+        )
     except StartError as error:
         for fault in error.faults:
             print(f"build_images: {fault}", file=sys.stderr)

@@ -32,9 +32,7 @@ def describe(engine: Engine, reference: str, labels: Mapping[str, str]) -> str:
     Raises:
         StartError: the image's own Python cannot be asked.
     """
-    inventory = json.loads(
-        engine.ask("run", "--rm", "--network=none", "--read-only", "--entrypoint=python", reference, "-c", _INVENTORY)
-    )
+    inventory = json.loads(engine.run_python(reference, _INVENTORY))
     name, version = labels["org.opencontainers.image.title"], labels["org.opencontainers.image.version"]
     subject = Component(type=ComponentType.CONTAINER, name=name, version=version, bom_ref=name)
     components = list(_components(inventory))

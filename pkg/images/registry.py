@@ -7,7 +7,9 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from email.message import Message
+from pathlib import Path
 from typing import Final
 
 from pkg.images.pins import Pin
@@ -35,32 +37,81 @@ def ask_digest(pin: Pin, address: str | None = None) -> str:
         StartError: the registry has no such image, cannot be reached, or its answer is none.
     """
     host, _, repository = pin.reference.partition("/")
-    repository = re.split("[:@]", repository)[0]
     base = address or (_USUAL_ADDRESS if host == _USUAL_HOST else f"https://{host}")
-    url = f"{base.rstrip('/')}/v2/{repository}/manifests/{urllib.parse.quote(pin.tag)}"
-    status, headers, body = _get(url, {"Accept": _MANIFESTS})
-    if status == http.client.UNAUTHORIZED:
-        token = _ask_token(headers.get("WWW-Authenticate", ""), repository)
-        status, headers, body = _get(url, {"Accept": _MANIFESTS, "Authorization": f"Bearer {token}"})
-    if status == http.client.NOT_FOUND:
+    digest = _find(base, re.split("[:@]", repository)[0], pin.tag, login="")
+    if digest is None:
         raise StartError(f"{pin.name}: the registry has no tag {pin.tag}; correct it in the file of pins")
-    if status != http.client.OK:
-        raise StartError(f"{pin.name}: {url} answered {status}; try again later")
-    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    told = headers.get("Docker-Content-Digest", digest)
-    if told != digest:
-        raise StartError(f"{pin.name}: the registry names {told} and sends {digest}; something changes its answers")
     return digest
 
 
-def _ask_token(challenge: str, repository: str) -> str:
-    """A token for anybody, from where the registry says (https://distribution.github.io/distribution/spec/auth/token/)."""
+def find_digest(name: str, tag: str, login: str = "") -> str | None:
+    """The digest of an image of ours, whose name begins with its registry; None if that has no such tag.
+
+    ``login`` is as an engine keeps it: name and password, in Base64.
+
+    Raises:
+        StartError: the registry cannot be reached, or does not let us see.
+    """
+    host, _, repository = name.partition("/")
+    # As engines do, who trust a registry on the machine itself.
+    scheme = "http" if host.partition(":")[0] in ("localhost", "127.0.0.1") else "https"
+    return _find(_USUAL_ADDRESS if host == _USUAL_HOST else f"{scheme}://{host}", repository, tag, login)
+
+
+def read_login(host: str, environment: Mapping[str, str]) -> str:
+    """What an engine has kept of a login there (https://github.com/containers/image, containers-auth.json(5)); or empty."""
+    home = environment.get("HOME", "/")
+    places = (
+        environment.get("REGISTRY_AUTH_FILE"),
+        f"{environment.get('XDG_RUNTIME_DIR', '/nonexistent')}/containers/auth.json",
+        f"{environment.get('DOCKER_CONFIG', f'{home}/.docker')}/config.json",
+    )
+    for place in places:
+        try:
+            kept = json.loads(Path(place or "").read_bytes())["auths"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        for name in (host, "https://index.docker.io/v1/" if host == _USUAL_HOST else host):
+            if login := kept.get(name, {}).get("auth"):
+                return str(login)
+    return ""
+
+
+def _find(base: str, repository: str, tag: str, login: str) -> str | None:
+    url = f"{base.rstrip('/')}/v2/{repository}/manifests/{urllib.parse.quote(tag)}"
+    status, headers, body = _get(url, {"Accept": _MANIFESTS})
+    if status == http.client.UNAUTHORIZED:
+        permit = _ask_permit(headers.get("WWW-Authenticate", ""), repository, login)
+        status, headers, body = _get(url, {"Accept": _MANIFESTS, "Authorization": permit})
+    if status == http.client.NOT_FOUND:
+        return None
+    if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+        raise StartError(f"{repository}: {url} answered {status}; log in to that registry first")
+    if status != http.client.OK:
+        raise StartError(f"{repository}: {url} answered {status}; try again later")
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    told = headers.get("Docker-Content-Digest", digest)
+    if told != digest:
+        raise StartError(f"{repository}: the registry names {told} and sends {digest}; something changes its answers")
+    return digest
+
+
+def _ask_permit(challenge: str, repository: str, login: str) -> str:
+    """What to send as authorization."""
+    basic = {"Authorization": f"Basic {login}"} if login else {}
+    if basic and challenge.lower().startswith("basic "):
+        return basic["Authorization"]
+    return f"Bearer {_ask_token(challenge, repository, basic)}"
+
+
+def _ask_token(challenge: str, repository: str, basic: dict[str, str]) -> str:
+    """A token, for anybody if there is no login, from where the registry says (https://distribution.github.io/distribution/spec/auth/token/)."""
     words = dict(_CHALLENGE.findall(challenge))
     realm = words.pop("realm", "")
     if not challenge.lower().startswith("bearer ") or not realm:
         raise StartError(f"{repository}: the registry wants a login of a kind that is not known here: {challenge!r}")
     query = {"scope": f"repository:{repository}:pull", **words}
-    status, _, body = _get(f"{realm}?{urllib.parse.urlencode(query)}", {})
+    status, _, body = _get(f"{realm}?{urllib.parse.urlencode(query)}", basic)
     try:
         answer = json.loads(body)
         return str(answer.get("token") or answer["access_token"])

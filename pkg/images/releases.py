@@ -18,9 +18,6 @@ _FOLDER: Final = Path("k8s") / "releases"
 STAGING: Final = _FOLDER / "staging" / "kustomization.yaml"
 PRODUCTION: Final = _FOLDER / "production" / "kustomization.yaml"
 
-#: Nobody deploys the rest; it is built, and looked at by those who need it.
-DEPLOYED: Final = tuple(image for image in IMAGES if image.name != "troubleshooting")
-
 _FORM: Final = """\
 # What {environment} runs: a change of it, committed, is a deployment. Written by {writer} alone. Behind each
 # image is the hash of what it was built from (pkg/images/sources.py).
@@ -60,6 +57,7 @@ class Built:
 
     @property
     def reference(self) -> str:
+        """By tag for people, and by digest for machines."""
         return f"{self.name}:{self.tag}@{self.digest}"
 
 
@@ -91,7 +89,7 @@ def write_release(file: Path, release: Mapping[str, Built]) -> None:
 
 def render_release(environment: str, release: Mapping[str, Built]) -> str:
     """The file's text."""
-    built = [(image, release[image.name]) for image in DEPLOYED if image.name in release]
+    built = [(image, release[image.name]) for image in IMAGES if image.name in release]
     versions = "".join(f"\n      - {image.name}={version.tag}" for image, version in built)
     images = "".join(
         f'\n  - {{name: {image.repository}, newName: {version.name}, newTag: "{version.tag}", '
@@ -108,7 +106,7 @@ def changes(before: Mapping[str, Built], after: Mapping[str, Built]) -> list[str
 
 
 def _changes(before: Mapping[str, Built], after: Mapping[str, Built]) -> Iterable[str]:
-    for image in DEPLOYED:
+    for image in IMAGES:
         old, new = before.get(image.name), after.get(image.name)
         if old != new:
             yield f"{image.name}: {_short(old)} -> {_short(new)}"

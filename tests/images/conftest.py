@@ -75,13 +75,16 @@ def pip_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def certificates() -> list[str]:
+    """Those that this machine trusts, for the build to trust as well."""
+    return [f"--option=--volume={_CERTIFICATES}:{_CERTIFICATES}:ro"] if _CERTIFICATES.is_dir() else []
+
+
 @pytest.fixture(scope="session")
 def materials(podman: Podman, base: str, pip_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All images, built as people build them; gives the folder with the bills of materials."""
     folder = tmp_path_factory.mktemp("materials")
-    options = ["--pip-config", str(pip_config), "--materials", str(folder), "--jobs", "2"]
-    if _CERTIFICATES.is_dir():
-        options.append(f"--option=--volume={_CERTIFICATES}:{_CERTIFICATES}:ro")
+    options = ["--pip-config", str(pip_config), "--materials", str(folder), "--jobs", "2", *certificates()]
     subprocess.run(
         [sys.executable, "cmd/build_images.py", "--engine", "podman", "--base", base, *options],
         cwd=ROOT,

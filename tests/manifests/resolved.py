@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from pkg.images.catalogue import IMAGES
 from pkg.images.pins import read_pins, write_digests
-from pkg.images.releases import DEPLOYED, Built, write_release
+from pkg.images.releases import Built, write_release
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 
@@ -20,7 +21,7 @@ def release(number: int = 0) -> dict[str, Built]:
         image.name: Built(
             f"registry.example:5000/we/{image.repository}", f"0.1.{number + place}-0123456789ab", DIGEST, "a" * 64
         )
-        for place, image in enumerate(DEPLOYED)
+        for place, image in enumerate(IMAGES)
     }
 
 

@@ -123,7 +123,9 @@ def test_what_the_engine_says_of_a_failure_is_shown(engine: FakeEngine) -> None:
 def test_without_an_engine_it_is_said_what_to_do(tmp_path: Path) -> None:
     code, _, errors = run_command("build_images", "--base", "base:1", PATH=str(tmp_path))
     assert code == 1
-    assert errors == ("build_images: docker and podman cannot be used; install it and see that `docker info` works\n")
+    assert errors == (
+        "build_images: docker, podman, buildah: none can be used; install one and see that `docker info` works\n"
+    )
 
 
 def test_a_release_stands_on_a_digest(tmp_path: Path) -> None:
