@@ -17,6 +17,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
 #: Where the checks look.
 PLACES := pkg svc fun cmd tests
+SCRIPTS := build.sh $(wildcard .ci/*)
 # Each deployable's own requirements; dev has everything.
 LOCKED := link-service user-service social-graph-service api-gateway-service news-service link-checker-service \
 	link-check-function operations troubleshooting local-stack
@@ -25,13 +26,14 @@ LOCK_ARGS ?=
 # Tools with requirements of their own: each in an environment of its own.
 CHECKOV := $(VENV)-checkov
 RESOURCE_TYPES := $(VENV)-resource-types
+AUDIT := $(VENV)-audit
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-config --custom-compile-command "make lock" $(LOCK_ARGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test faults drills fuzz images images-test bench check checkov resource-types fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults drills fuzz images images-test bench check checkov audit resource-types fmt proto lock hooks venv clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +65,8 @@ bench: venv ## what requests and events cost, against one raw process (ARGS="--r
 fuzz: venv ## requests that nobody thought of, held against what the services say of themselves (ARGS="--examples 100")
 	@exec $(BIN)/python -m tests.fuzz $(ARGS)
 
-check: venv ## lint, formatting, types, import rules
+check: venv ## lint, formatting, types, import rules, shell scripts
+	$(BIN)/shellcheck $(SCRIPTS)
 	$(BIN)/ruff check $(PLACES)
 	$(BIN)/ruff format --check $(PLACES)
 	$(BIN)/mypy
@@ -86,6 +89,15 @@ $(RESOURCE_TYPES)/.installed: requirements/tools/resource-types/package.json req
 	cd $(RESOURCE_TYPES) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+audit: $(AUDIT)/.installed ## ask PyPI for known weaknesses of the locked libraries
+	$(AUDIT)/bin/pip-audit --progress-spinner off --require-hashes --disable-pip --requirement requirements/dev.txt
+
+$(AUDIT)/.installed: requirements/tools/audit.txt | venv
+	rm -rf $(AUDIT)
+	$(BIN)/python -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --no-compile --require-hashes --requirement $<
+	@touch $@
+
 fmt: venv ## format the code, and repair what the linter can
 	$(BIN)/ruff check --fix --quiet $(PLACES) || true
 	$(BIN)/ruff format $(PLACES)
@@ -100,6 +112,7 @@ lock: venv ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upg
 		$(LOCK) --extra $$name --constraint requirements/dev.txt --output-file requirements/$$name.txt pyproject.toml; \
 	done
 	$(LOCK) --group checkov --output-file requirements/tools/checkov.txt
+	$(LOCK) --group audit --output-file requirements/tools/audit.txt
 
 hooks: venv ## run the checks before each commit, from now on
 	$(BIN)/pre-commit install
@@ -117,5 +130,5 @@ $(INSTALLED): requirements/dev.txt
 	@touch $@
 
 clean: ## remove what was made here: the environment, caches, the local data
-	rm -rf $(VENV) $(CHECKOV) $(RESOURCE_TYPES) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(CHECKOV) $(AUDIT) $(RESOURCE_TYPES) .delinkcious .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ from pkg.images.builder import Builder, Circumstances, Order, name_image  # noqa
 from pkg.images.catalogue import IMAGES, choose_images  # noqa: E402
 from pkg.images.changed import Changed, find_changed, refuse_older  # noqa: E402
 from pkg.images.checkout import Checkout  # noqa: E402
-from pkg.images.engine import Engine, native_platform  # noqa: E402
+from pkg.images.engine import Engine  # noqa: E402
 from pkg.images.engines import ENGINES, choose_engine  # noqa: E402
 from pkg.images.pins import choose_base  # noqa: E402
 from pkg.images.registry import find_digest, read_login  # noqa: E402
@@ -48,8 +48,9 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--platform",
         metavar="LIST",
-        default=native_platform(),
-        help="such as linux/amd64,linux/arm64; refused if the engine cannot (%(default)s)",
+        type=lambda text: sorted(set(text.split(","))),
+        default=[],
+        help="under one name images for all of these, as linux/amd64,linux/arm64; refused if the engine cannot",
     )
     parser.add_argument(
         "--only", metavar="NAME", action="append", choices=names, help="this one alone; may be repeated (%(choices)s)"
@@ -66,11 +67,10 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
         "--materials", metavar="DIR", type=Path, default=ROOT / "build" / "materials", help="of the bills (%(default)s)"
     )
     arguments = parser.parse_args(words)
-    arguments.platform = sorted(set(arguments.platform.split(",")))
     if arguments.push and not arguments.prefix:
         parser.error("--push: to which registry? name it with --prefix")
-    if not arguments.push and arguments.platform != [native_platform()]:
-        parser.error("--platform: images of other processors can be pushed alone; add --push")
+    if arguments.platform and not arguments.push:
+        parser.error("--platform: images of several processors can be pushed alone; add --push")
     return arguments
 
 
@@ -158,9 +158,9 @@ class Build:
 
     def _push(self, engine: Engine, builder: Builder, order: Order) -> str:
         say(f"{order.reference}: pushing")
-        if self._arguments.platform == [native_platform()]:
-            return engine.push(order.reference)
-        return engine.publish_for(self._arguments.platform, builder.recipe(order), order.reference)
+        if self._arguments.platform:
+            return engine.publish_for(self._arguments.platform, builder.recipe(order), order.reference)
+        return engine.push(order.reference)
 
     def _make(self, engine: Engine, wanted: Sequence[Changed]) -> Builder:
         about = Circumstances(

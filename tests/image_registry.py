@@ -52,7 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
         content = json.dumps({"errors": [{"code": code, "message": f"{kind} unknown"}]}).encode()
         return self._answer(HTTPStatus.NOT_FOUND, content, "application/json")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def do_POST(self) -> None:
         self._body()
@@ -121,9 +122,11 @@ def _digest(content: bytes) -> str:
 
 @contextmanager
 def registry() -> Iterator[Registry]:
-    handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    handler.registry = there = Registry(f"127.0.0.1:{server.server_port}")
+    class Handler(_Handler):
+        """Of this registry alone."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Handler.registry = there = Registry(f"127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -59,7 +59,7 @@ def find_digest(name: str, tag: str, login: str = "") -> str | None:
 
 
 def read_login(host: str, environment: Mapping[str, str]) -> str:
-    """What an engine has kept of a login there (https://github.com/containers/image, containers-auth.json(5)); or empty."""
+    """What an engine has kept of a login there, or empty (containers-auth.json(5), which Docker reads as well)."""
     home = environment.get("HOME", "/")
     places = (
         environment.get("REGISTRY_AUTH_FILE"),

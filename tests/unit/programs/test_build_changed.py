@@ -231,11 +231,15 @@ def test_a_push_that_broke_off_is_taken_up_again(workshop: Workshop) -> None:
     assert {name for name, built in workshop.release().items() if built != before[name]} == {"api-gateway", "news"}
 
 
-def test_images_of_several_processors_are_one(workshop: Workshop) -> None:
-    other = "linux/arm64" if native_platform() == "linux/amd64" else "linux/amd64"
-    errors = workshop.refuse("--push", "--prefix", workshop.prefix, "--platform", "linux/s390x,linux/mips")
-    assert "podman cannot build for it; it needs an emulator" in errors
-    assert "can be pushed alone" in workshop.refuse("--platform", other)
+def test_images_of_several_processors_have_one_name(workshop: Workshop) -> None:
+    assert "can be pushed alone; add --push" in workshop.refuse("--platform", "linux/amd64")
+    # They are others than those for one.
+    errors = workshop.refuse("--push", "--prefix", workshop.prefix, "--platform", f"{native_platform()},linux/none")
+    assert "--platform linux/none: podman cannot build for it; it needs an emulator" in errors
+    workshop.push("--only", "user", "--platform", native_platform())
+    built = workshop.release()["user"]
+    assert workshop.published() == {f"{workshop.prefix}/delinkcious-user:{built.tag}": built.digest}
+    assert workshop.make("--only", "user") != f"user: as {built.tag}\n"
 
 
 def test_what_must_not_be_pushed_is_refused(workshop: Workshop) -> None:
