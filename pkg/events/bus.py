@@ -79,8 +79,9 @@ class ConsumerSpec:
     #: The service whose it is.
     service: str
     subjects: tuple[str, ...]
-    #: Seconds until what is not acknowledged is delivered again.
-    ack_wait: float = 30.0
+    #: Seconds until what is not acknowledged is delivered again: what a worker had in hand that died. Work may take
+    #: longer, since a worker that lives says so.
+    ack_wait: float = 10.0
     #: Deliveries of one message, after which it is a dead letter.
     max_deliver: int = 8
     #: Messages that may wait for their acknowledgement.

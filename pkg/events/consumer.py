@@ -1,7 +1,9 @@
 """Works on events: in order for one key, at once for many, until it is told to stop.
 
 Delivery is at least once, so a handler must not mind hearing an event again. An event is acknowledged after its effect.
-One that fails is tried again later, and what came after it goes first then: whoever cares compares versions.
+While a store or a service that the work needs is away, the work waits where it is for a while, in its order (see
+docs/adr/044). One that fails otherwise is tried again later, and what came after it goes first then: whoever cares
+compares versions.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ from pkg.object_model.clock import Clock, SystemClock
 from pkg.object_model.errors import DeadlineExceeded, DelinkciousError, InvalidArgument, Unavailable
 from pkg.runtime.context import RequestContext, use_context
 from pkg.runtime.logs import describe_exception, get_logger
-from pkg.runtime.tracing import child_traceparent
+from pkg.runtime.tracing import child_traceparent, is_sampled
 
 #: Deliveries that are held at once, waiting for their turn or worked on.
 MAX_IN_HAND: Final = 400
@@ -31,6 +33,8 @@ MAX_RUN: Final = 250
 HANDLE_TIMEOUT: Final = 120.0
 #: Seconds that work in hand gets to end when the consumer is told to stop.
 STOP_GRACE: Final = 10.0
+#: Seconds that work waits in hand for what it needs and what is away, before it is given back.
+PATIENCE: Final = 30.0
 
 #: Seconds to wait for events before asking anew. A stop takes as long, at most, where nothing is to be done.
 _WAIT: Final = 1.0
@@ -40,6 +44,8 @@ _LONGEST_DELAY: Final = 900.0
 #: Seconds between two attempts to fetch while the bus is away.
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
+#: Seconds between two attempts at work that waits in hand.
+_LONGEST_WAIT_IN_HAND: Final = 2.0
 
 #: Gets consecutive events of one key, in order; has worked on all of them when it returns. InvalidArgument says that
 #: one can never be worked on, any other error that it may be tried again.
@@ -62,11 +68,13 @@ class Consumer:
         wait: float = _WAIT,
         first_delay: float = _FIRST_DELAY,
         stop_grace: float = STOP_GRACE,
+        patience: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
         """``key_of``: what must be worked on in order; a partition or a user, unless it says otherwise.
 
         ``max_in_hand``: more of them make longer runs, and keep more from others who share the consumer.
+        ``patience``: seconds that a run waits in hand while what it needs is away; see ``PATIENCE``.
         """
         self._subscription = subscription
         self._spec = spec
@@ -78,6 +86,8 @@ class Consumer:
         self._wait = wait
         self._first_delay = first_delay
         self._stop_grace = stop_grace
+        self._patience = patience
+        self._stopping = asyncio.Event()
         self._clock = clock or SystemClock()
         #: By key, what waits for the run before it.
         self._waiting: dict[str, list[Delivery]] = {}
@@ -165,7 +175,7 @@ class Consumer:
         """False if the run failed and is to be split, or ``rest`` has no chance now and was put off."""
         try:
             messages = [delivery.message for delivery in run]
-            with use_context(_context_of(messages[0])):
+            with use_context(_context_of(next(filter(_is_traced, messages), messages[0]))):
                 await self._call(messages)
         except Exception as fault:  # noqa: BLE001  # whatever a handler raises, the event is tried again or kept
             if len(run) > 1:
@@ -181,13 +191,27 @@ class Consumer:
         self._done.inc(len(run))
         for delivery, message in zip(run, messages, strict=True):
             self._age.observe(max(0.0, (now - message.time).total_seconds()))
+            if _is_traced(message):
+                # A trace that somebody asked for ends here. Of every event a line would cost a fifth of the work on it.
+                with use_context(_context_of(message)):
+                    _log.info("an event is worked on", consumer=self._spec.name, event_id=message.id, type=message.type)
             with contextlib.suppress(Unavailable):
                 await delivery.ack()
         return True
 
     async def _call(self, messages: Sequence[Message]) -> None:
-        async with asyncio.timeout(HANDLE_TIMEOUT):
-            await self._handle(messages)
+        until, pause = time.monotonic() + self._patience, _FIRST_PAUSE
+        while True:
+            try:
+                async with asyncio.timeout(HANDLE_TIMEOUT):
+                    return await self._handle(messages)
+            except (Unavailable, DeadlineExceeded):
+                # No fault of the events, which would come late and out of their order if they were given back.
+                if self._stopping.is_set() or time.monotonic() + pause > until:
+                    raise
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), random.uniform(pause / 2, pause))  # noqa: S311  # likewise
+            pause = min(_LONGEST_WAIT_IN_HAND, pause * 2)
 
     async def _settle_failed(self, delivery: Delivery, fault: Exception) -> None:
         if not isinstance(fault, InvalidArgument) and delivery.attempt < self._spec.max_deliver:
@@ -230,6 +254,7 @@ class Consumer:
                     await delivery.extend()
 
     async def _finish(self) -> None:
+        self._stopping.set()
         if self._workers:
             _, late = await asyncio.wait(set(self._workers), timeout=self._stop_grace)
             for worker in late:
@@ -249,6 +274,10 @@ def _key_of(delivery: Delivery) -> str:
         return f"user {read_event(delivery.message).user_id}"
     except InvalidArgument:
         return "malformed"
+
+
+def _is_traced(message: Message) -> bool:
+    return is_sampled(message.traceparent)
 
 
 def _context_of(message: Message) -> RequestContext:

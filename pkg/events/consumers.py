@@ -7,11 +7,9 @@ from pkg.events.messages import BULK, LINK_CHECK_EVENTS, LINK_EVENTS, SOCIAL_GRA
 from pkg.runtime.access import LINK_CHECKER, LINK_MANAGER, NEWS_MANAGER
 
 NEWS: Final = ConsumerSpec(name="news", service=NEWS_MANAGER, subjects=(f"{LINK_EVENTS}.*", f"{SOCIAL_GRAPH_EVENTS}.*"))
-LINK_CHECKS: Final = ConsumerSpec(
-    name="link-checks", service=LINK_CHECKER, subjects=(f"{LINK_EVENTS}.*",), ack_wait=60.0
-)
+LINK_CHECKS: Final = ConsumerSpec(name="link-checks", service=LINK_CHECKER, subjects=(f"{LINK_EVENTS}.*",))
 BULK_LINK_CHECKS: Final = ConsumerSpec(
-    name="bulk-link-checks", service=LINK_CHECKER, subjects=(f"{LINK_EVENTS}.*.{BULK}",), ack_wait=60.0
+    name="bulk-link-checks", service=LINK_CHECKER, subjects=(f"{LINK_EVENTS}.*.{BULK}",)
 )
 LINK_STATUS: Final = ConsumerSpec(name="link-status", service=LINK_MANAGER, subjects=(LINK_CHECK_EVENTS,))
 BULK_LINK_STATUS: Final = ConsumerSpec(

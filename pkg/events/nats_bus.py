@@ -36,6 +36,7 @@ REPLY_TIMEOUT: Final = 5.0
 #: Seconds after which a request for what is there has had it all: the server says nothing to one that it must not serve
 #: because too many messages wait for their acknowledgement.
 _SILENCE: Final = 1.0
+_SECOND_LOOK: Final = 0.1
 _CONNECT_TIMEOUT: Final = 2
 #: Seconds; after two of them without an answer the connection is given up.
 _PING_INTERVAL: Final = 5
@@ -379,13 +380,14 @@ class _Connection:
     async def _next_of_pull(self, replies: "asyncio.Queue[Msg | None]", patience: float | None) -> Msg | None:
         if not replies.empty():
             return _present(replies.get_nowait())
-        try:
-            async with asyncio.timeout(patience):
-                return await self._reply(replies)
-        except TimeoutError:
-            if patience is None:
-                raise
-            return None
+        if patience is None:
+            return await self._reply(replies)
+        # Twice: a process that was stopped for a while finds its time over, and what has come meanwhile not read yet.
+        for seconds in (patience, _SECOND_LOOK):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    return await self._reply(replies)
+        return None
 
     @asynccontextmanager
     async def _inbox_of_one_pull(self) -> "AsyncIterator[tuple[str, asyncio.Queue[Msg | None]]]":

@@ -29,6 +29,12 @@ def parse_traceparent(header: str) -> TraceContext | None:
     return TraceContext(match[2], match[3], bool(int(match[4], 16) & 1))
 
 
+def is_sampled(header: str) -> bool:
+    """Whether somebody asked for this trace."""
+    context = parse_traceparent(header)
+    return context is not None and context.sampled
+
+
 def new_traceparent() -> str:
     digits = os.urandom(24).hex()
     return f"00-{digits[:32]}-{digits[32:]}-00"

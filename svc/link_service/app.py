@@ -6,7 +6,7 @@ from functools import partial
 
 from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.clients.user_client import UserClient
-from pkg.events.consumer import Consumer
+from pkg.events.consumer import PATIENCE, Consumer
 from pkg.events.consumers import BULK_LINK_STATUS, LINK_STATUS
 from pkg.events.nats_bus import connect_nats
 from pkg.events.relay import Relay
@@ -52,7 +52,7 @@ async def create_app(settings: LinkServiceSettings) -> AsyncIterator[HttpService
         if settings.consume:
             # A version that nobody has promoted yet works on nothing by itself.
             jobs += [
-                Consumer(bus.subscribe(lane), lane, hear_verdicts(manager), bus).run()
+                Consumer(bus.subscribe(lane), lane, hear_verdicts(manager), bus, patience=PATIENCE).run()
                 for lane in (LINK_STATUS, BULK_LINK_STATUS)
             ]
             jobs.append(sweep_for_ever(manager.ask_again))

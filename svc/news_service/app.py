@@ -7,7 +7,7 @@ from typing import Final
 
 from pkg.clients.link_client import LinkClient
 from pkg.clients.social_graph_client import SocialGraphClient
-from pkg.events.consumer import Consumer
+from pkg.events.consumer import PATIENCE, Consumer
 from pkg.events.consumers import NEWS
 from pkg.events.nats_bus import connect_nats
 from pkg.news_manager.feed_writer import FeedWriter
@@ -44,7 +44,14 @@ async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService
         readiness: dict[str, Check] = {"store": store.check}
         async with AsyncExitStack() as stack:
             if settings.consume:
-                consumer = Consumer(bus.subscribe(NEWS), NEWS, write_feeds(writer), bus, max_in_hand=EVENTS_IN_HAND)
+                consumer = Consumer(
+                    bus.subscribe(NEWS),
+                    NEWS,
+                    write_feeds(writer),
+                    bus,
+                    max_in_hand=EVENTS_IN_HAND,
+                    patience=PATIENCE,
+                )
                 # Once: before that, a version that cannot hear must not replace one that does. After that, people go on
                 # reading while NATS is away, and events wait in the outboxes.
                 readiness["events"] = once(bus.check)

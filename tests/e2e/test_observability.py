@@ -51,6 +51,35 @@ async def test_one_request_has_one_id_and_one_trace_in_every_log(shared_stack: S
         assert all(isinstance(line["status"], int) and line["ms"] > 0 for line in seen(service))
 
 
+async def test_a_trace_goes_from_the_request_through_outbox_and_bus_into_the_feed(shared_stack: Stack) -> None:
+    trace = "9c5f0d3e1b7a4c2e8d6f4a1b3c5d7e9f"
+    headers = {"X-Request-ID": "from-a-save-to-the-feed", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    async with (
+        api_client(shared_stack.gateway, shared_stack.token("walter")) as walter,
+        api_client(shared_stack.gateway, shared_stack.token("wendy")) as wendy,
+    ):
+        await wendy.expect("POST", "/v1/following", params={"followed": "walter"})
+        body = {"url": f"{shared_stack.ready['demo_site']}/ok/traced", "title": "Traced"}
+        await walter.expect("POST", "/v1/links", body=body, headers=headers)
+
+    def seen(service: str, **wanted: str) -> list[dict[str, Any]]:
+        lines = [line for line in log_lines(shared_stack, service) if line.get("trace_id") == trace]
+        assert {line["request_id"] for line in lines} <= {headers["X-Request-ID"]}
+        return [line for line in lines if wanted.items() <= line.items()]
+
+    async def everywhere() -> bool:
+        return bool(
+            seen("news-manager", event="an event is worked on", consumer="news")
+            # Whom the feed writer asks for the followers.
+            and seen("social-graph-manager", event="request")
+            and seen("link-check-function", event="request")
+            # The verdict, which is an event of its own.
+            and seen("link-manager", event="an event is worked on", consumer="link-status")
+        )
+
+    await eventually(everywhere, "the trace is in the log of everybody who had a part in it")
+
+
 async def test_no_log_holds_what_is_private(shared_stack: Stack) -> None:
     url = "https://confidential-host.example/page"
     async with api_client(shared_stack.gateway, shared_stack.token("walter")) as walter:

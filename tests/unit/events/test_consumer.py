@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -71,7 +72,13 @@ async def eventually(check: Callable[[], bool], what: str) -> None:
 
 @asynccontextmanager
 async def consuming(
-    bus: MemoryBus, handle: Handle, *, spec: ConsumerSpec = SPEC, concurrency: int = 8, stop_grace: float = 5.0
+    bus: MemoryBus,
+    handle: Handle,
+    *,
+    spec: ConsumerSpec = SPEC,
+    concurrency: int = 8,
+    stop_grace: float = 5.0,
+    patience: float = 0.0,
 ) -> AsyncIterator[None]:
     consumer = Consumer(
         bus.subscribe(spec),
@@ -82,6 +89,7 @@ async def consuming(
         wait=0.1,
         first_delay=SOON,
         stop_grace=stop_grace,
+        patience=patience,
     )
     async with run_in_background(consumer.run()):
         yield
@@ -236,6 +244,72 @@ async def test_work_carries_the_context_of_what_caused_it(bus: MemoryBus) -> Non
     assert "b7ad6b7169203331" not in context.traceparent
     assert context.traceparent.endswith("-01")
     assert context.deadline is None
+
+
+async def test_a_trace_that_somebody_asked_for_ends_in_a_line_for_each_event(bus: MemoryBus) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    plain = replace(message(), traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
+    traced = [replace(message(), traceparent=f"00-{trace}-b7ad6b7169203331-01", request_id=f"r{n}") for n in range(2)]
+    seen = []
+
+    async def handle(messages: Sequence[Message]) -> None:
+        seen.append(current_context())
+
+    log = io.BytesIO()
+    await bus.publish([plain, *traced])
+    with logs_written_to(log, "info"):
+        async with consuming(bus, handle):
+            await everything_acknowledged(bus)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    told = [line for line in lines if line["event"] == "an event is worked on"]
+    assert [(line["event_id"], line["trace_id"], line["request_id"]) for line in told] == [
+        (one.id, trace, one.request_id) for one in traced
+    ]
+    # What the work asks of others is part of the trace as well.
+    assert [context.traceparent[3:35] for context in seen if context] == [trace]
+
+
+async def test_work_waits_in_hand_for_what_is_away_and_keeps_its_order(bus: MemoryBus) -> None:
+    sent = [message() for _ in range(5)]
+    away = asyncio.Event()
+    attempts = 0
+
+    def fail(_one: Message) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= SPEC.max_deliver + 1:
+            away.set()
+            raise Unavailable("away")
+
+    await bus.publish(sent)
+    recorder = Recorder(fail)
+    async with consuming(bus, recorder, patience=60):
+        await away.wait()
+        # What comes meanwhile does not go first.
+        late = message()
+        await bus.publish([late])
+        await everything_acknowledged(bus)
+    assert [one.id for one in recorder.done] == [one.id for one in [*sent, late]]
+    assert bus.published(DEAD) == []
+    assert {len(run) for run in recorder.runs[: SPEC.max_deliver + 1]} == {5}, "it was given back"
+
+
+async def test_work_that_waits_in_hand_keeps_nobody_from_stopping(bus: MemoryBus) -> None:
+    tried = asyncio.Event()
+
+    async def handle(messages: Sequence[Message]) -> None:
+        tried.set()
+        raise Unavailable("away")
+
+    await bus.publish([message()])
+    async with consuming(bus, handle, stop_grace=60, patience=600):
+        await tried.wait()
+        begun = time.monotonic()
+    assert time.monotonic() - begun < DEADLINE
+    recorder = Recorder()
+    async with consuming(bus, recorder):
+        await everything_acknowledged(bus)
+    assert len(recorder.done) == 1
 
 
 async def test_what_fails_is_tried_again(bus: MemoryBus) -> None:
