@@ -22,7 +22,7 @@ import asyncpg
 
 from tests.e2e.client import api_client, eventually
 from tests.e2e.stack import ROOT, Stack, running_stack
-from tests.load.event_path import measure_delay, measure_events
+from tests.load.event_path import EventRun, measure_delay, measure_events, measure_stream
 from tests.load.link_checks import CONCURRENCY, HOSTS, measure_checks
 from tests.load.parts import measure_parts
 from tests.load.processor_time import processor_seconds
@@ -126,15 +126,23 @@ async def run(options: argparse.Namespace) -> None:
             await compare_paths(stack, await find_ids(stack, password), options)
             for followers in (1, 100):
                 done = await measure_events(stack, password, options.events, followers)
+                raw = await measure_stream(stack, options.events)
                 print(f"\nevents from the outbox to feeds, {followers} for each")
-                rate = done.events / done.seconds
-                print(f"  {rate:7.0f} events/s   {rate * followers:9.0f} feeds/s")
-                micros = {name: spent / done.events * 1e6 for name, spent in done.processor_seconds.items()}
-                print(f"  {sum(micros.values()):7.0f} us an event, over all processes:")
-                print("          " + ", ".join(f"{name} {spent:.0f}" for name, spent in micros.items() if spent >= 1))
+                show_events(done, followers)
+                print("  the same through JetStream alone: kept, fetched, acknowledged")
+                show_events(raw)
+                print(f"  ratio       {done.micros / raw.micros:7.2f}   of processor time")
             delay = await measure_delay(stack, password, options.rounds * 5)
             print(f"\none event alone, from its commit into a feed: {delay * 1e3:.0f} ms")
     await compare_checks(options.rounds)
+
+
+def show_events(run: EventRun, followers: int = 0) -> None:
+    rate = run.events / run.seconds
+    print(f"  {rate:7.0f} events/s" + (f"   {rate * followers:9.0f} feeds/s" if followers else ""))
+    micros = {name: spent / run.events * 1e6 for name, spent in run.processor_seconds.items()}
+    print(f"  {run.micros:7.0f} us an event, over all processes:")
+    print("          " + ", ".join(f"{name} {spent:.0f}" for name, spent in micros.items() if spent >= 1))
 
 
 async def compare_checks(rounds: int) -> None:
