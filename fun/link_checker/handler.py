@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fun.link_checker.settings import LinkCheckFunctionSettings
 from pkg.link_checker.checker import LinkChecker
+from pkg.link_checker.redis_host_leases import RedisHostLeases
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import DelinkciousError, Internal, InvalidArgument, TooLarge
 from pkg.object_model.types import CheckLinkRequest
@@ -21,6 +22,7 @@ from pkg.runtime.errors import error_body, status_of
 from pkg.runtime.json import decode, encode
 from pkg.runtime.logs import configure_logs, describe_exception, get_logger
 from pkg.runtime.peers import check_callers
+from pkg.runtime.redis import connect_redis
 from pkg.runtime.settings import read_settings
 from pkg.runtime.tracing import child_traceparent
 
@@ -46,9 +48,22 @@ def prepare(context: Any, settings: LinkCheckFunctionSettings) -> None:  # noqa:
     """What the worker keeps between requests."""
     mutual_auth = context.user_data.mutual_auth = settings.load_mutual_auth()
     context.user_data.caller_auth = check_callers(settings, mutual_auth, SystemClock())
+    # Neither connects before it is used.
+    redis = context.user_data.redis = None if settings.redis is None else connect_redis(settings.redis)
     context.user_data.checker = LinkChecker(
-        allowed=settings.allowed, ports=settings.ports, confined=settings.confined, contact=settings.contact
+        allowed=settings.allowed,
+        ports=settings.ports,
+        confined=settings.confined,
+        contact=settings.contact,
+        leases=None if redis is None else RedisHostLeases(redis, timeout=settings.redis_timeout),
     )
+
+
+async def close(context: Any) -> None:  # noqa: ANN401  # as above
+    """Nuclio ends its workers without a word; others call it."""
+    await context.user_data.checker.close()
+    if context.user_data.redis is not None:
+        await context.user_data.redis.aclose()
 
 
 async def handler(context: Any, event: Any) -> Any:  # noqa: ANN401  # as above

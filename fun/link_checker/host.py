@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fun.link_checker.handler import MAX_REQUEST_BYTES, handler, prepare
+from fun.link_checker.handler import MAX_REQUEST_BYTES, close, handler, prepare
 from fun.link_checker.settings import LinkCheckFunctionSettings
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.server import run_service
@@ -62,7 +62,7 @@ async def create_app(settings: LinkCheckFunctionSettings) -> AsyncIterator[HttpS
             body_limit=MAX_REQUEST_BYTES,
         )
     finally:
-        await context.user_data.checker.close()
+        await close(context)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What the link check function is told from outside."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from pkg.link_checker.address_guard import HostPort, parse_allowed, parse_ports
 from pkg.runtime.access import LINK_CHECK_FUNCTION
-from pkg.runtime.settings import ListenPort, Seconds, ServiceSettings
+from pkg.runtime.redis import RedisAddress
+from pkg.runtime.settings import HostName, ListenPort, PortNumber, Seconds, SecretFile, ServiceSettings
 
 
 def _read_allowed(value: object) -> object:
@@ -36,3 +37,28 @@ class LinkCheckFunctionSettings(ServiceSettings):
     confined: bool = Field(default=False, validation_alias="LINK_CHECKER_CONFINED")
     #: A URL or an address, sent with each check, where the owner of a site finds out who we are.
     contact: str = Field(default="", max_length=200, pattern=r"^[!-'*-:<-~]*$", validation_alias="LINK_CHECKER_CONTACT")
+
+    #: Where it stands which hosts are being asked, by whichever process. Without it each knows of its own questions.
+    redis_host: HostName | None = Field(default=None, validation_alias="LINK_CHECKER_REDIS_SERVICE_HOST")
+    redis_port: PortNumber = Field(default=6379, validation_alias="LINK_CHECKER_REDIS_SERVICE_PORT")
+    redis_user: str = Field(
+        default=LINK_CHECK_FUNCTION, min_length=1, max_length=64, validation_alias="LINK_CHECKER_REDIS_USER"
+    )
+    redis_tls: bool = Field(default=False, validation_alias="LINK_CHECKER_REDIS_TLS")
+    redis_password: SecretFile | None = Field(default=None, validation_alias="LINK_CHECKER_REDIS_PASSWORD_FILE")
+    #: Seconds. Who is not answered in time asks without it.
+    redis_timeout: Seconds = Field(default=0.5, validation_alias="LINK_CHECKER_REDIS_TIMEOUT")
+
+    @model_validator(mode="after")
+    def _has_a_password(self) -> Self:
+        if self.redis_host is not None and self.redis_password is None:
+            raise ValueError(
+                "LINK_CHECKER_REDIS_PASSWORD_FILE is not set; set it, as LINK_CHECKER_REDIS_SERVICE_HOST is"
+            )
+        return self
+
+    @property
+    def redis(self) -> RedisAddress | None:
+        if self.redis_host is None or self.redis_password is None:
+            return None
+        return RedisAddress(self.redis_host, self.redis_port, self.redis_user, self.redis_password, self.redis_tls)

@@ -9,7 +9,8 @@ from prometheus_client import Counter
 from yarl import URL
 
 from pkg.link_checker.address_guard import HostPort, OpenSocket, open_guarded_socket
-from pkg.link_checker.host_slots import HostSlots
+from pkg.link_checker.host_leases import HostLeases
+from pkg.link_checker.host_slots import HostSlots, OwnHostSlots, SharedHostSlots
 from pkg.link_checker.judgement import TIMED_OUT, UNSUPPORTED_URL
 from pkg.link_checker.look import Look, Means, can_be_asked
 from pkg.link_checker.name_resolver import Lookup, look_up
@@ -28,6 +29,9 @@ MAX_CHECKS: Final = 200
 MAX_PER_HOST: Final = 4
 #: Seconds between two requests to any other host, of which there is one at a time.
 PAUSE: Final = 1.0
+
+#: Seconds that a host stays taken after the longest look could have ended, if nobody gives it back.
+_LEASE_MARGIN: Final = 5.0
 
 _USER_AGENT: Final = "Mozilla/5.0 (compatible; {}/1.0{})"
 
@@ -52,15 +56,21 @@ class LinkChecker(interfaces.LinkChecker):
         max_checks: int = MAX_CHECKS,
         max_per_host: int = MAX_PER_HOST,
         pause: float = PAUSE,
+        leases: HostLeases | None = None,
     ) -> None:
         """``allowed``: places to which the guard does not apply. ``confined``: nothing else is looked at.
 
         ``ports``: of public addresses, besides the web's own. ``contact``: where a site's owner finds us.
         ``max_per_host``: of allowed places; any other host gets one request at a time, and a ``pause`` after it.
+        ``leases`` make that hold for all processes that share them; without any it holds for this one.
         """
         self._deadline = deadline
         self._checks = asyncio.Semaphore(max_checks)
         self._means: Means | None = None
+        hosts: HostSlots = OwnHostSlots(1, pause)
+        if leases is not None:
+            # No look has a slot for longer than it may take.
+            hosts = SharedHostSlots(leases, pause=pause, lifetime=deadline + _LEASE_MARGIN)
 
         def open_means() -> Means:
             return Means(
@@ -74,8 +84,8 @@ class LinkChecker(interfaces.LinkChecker):
                 },
                 confined=confined,
                 head_deadline=head_deadline,
-                hosts=HostSlots(1, pause),
-                allowed_hosts=HostSlots(max_per_host),
+                hosts=hosts,
+                allowed_hosts=OwnHostSlots(max_per_host),
                 robots=RobotsRules(),
             )
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import aiohttp
 from yarl import URL
 
-from pkg.link_checker.host_slots import HostSlots
+from pkg.link_checker.host_slots import HostSlots, OwnHostSlots
 from pkg.link_checker.judgement import (
     ADDRESS_NOT_ALLOWED,
     BAD_REDIRECT,
@@ -53,7 +53,7 @@ class Means:
     head_deadline: float
     hosts: HostSlots
     #: Of the places that an operator allows.
-    allowed_hosts: HostSlots
+    allowed_hosts: OwnHostSlots
     robots: RobotsRules
 
 

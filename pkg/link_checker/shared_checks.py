@@ -9,9 +9,8 @@ from typing import Final
 from pkg.object_model import interfaces
 from pkg.object_model.types import CheckLinkRequest, Verdict
 
-#: Seconds for which a verdict is good for whoever else asks, and one that may soon be another.
+#: Seconds for which a verdict is good for whoever else asks. Trouble is not asked about anew for longer than that.
 LIFETIME: Final = 60.0
-TRANSIENT_LIFETIME: Final = 2.0
 MAX_KEPT: Final = 10_000
 
 
@@ -55,8 +54,7 @@ class SharedChecks(interfaces.LinkChecker):
             verdict = await self._checker.check_link(request)
         finally:
             del self._looking[key]
-        lifetime = TRANSIENT_LIFETIME if verdict.transient else LIFETIME
-        self._kept[key] = verdict, self._now() + lifetime
+        self._kept[key] = verdict, self._now() + LIFETIME
         self._kept.move_to_end(key)
         if len(self._kept) > self._max_kept:
             self._kept.popitem(last=False)

@@ -136,7 +136,14 @@ SERVICES: Final = (
         http_port=6061,
         valkey=("NEWS_MANAGER_REDIS", "NEWS_REDIS"),
     ),
-    Service(LINK_CHECK_FUNCTION, "fun.link_checker.host", "LINK_CHECK_FUNCTION", 8090, looks_at_demo_site=True),
+    Service(
+        LINK_CHECK_FUNCTION,
+        "fun.link_checker.host",
+        "LINK_CHECK_FUNCTION",
+        8090,
+        looks_at_demo_site=True,
+        valkey=("LINK_CHECKER_REDIS", "LINK_CHECKER_REDIS"),
+    ),
     Service(LINK_CHECKER, "svc.link_checker_service", "LINK_CHECKER", 8082, needs=(LINK_CHECK_FUNCTION,), events=True),
     Service(
         API_GATEWAY,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
-from pkg.runtime.access import API_GATEWAY, NEWS_MANAGER
+from pkg.runtime.access import API_GATEWAY, LINK_CHECK_FUNCTION, NEWS_MANAGER
 
 ADMINISTRATOR: Final = "administrator"
 
@@ -35,6 +35,8 @@ RULES: Final[Mapping[str, str]] = {
     ADMINISTRATOR: "~* &* +@all",
     NEWS_MANAGER: _rules(["feed:*", "news:*"], _NEWS),
     API_GATEWAY: _rules(["limit:*"], _GATEWAY),
+    # Who fetches strangers' pages gets to run no script here, and to read nothing.
+    LINK_CHECK_FUNCTION: _rules(["host:*"], ["set"]),
 }
 
 

@@ -56,7 +56,12 @@ def folder(tmp_path: Path) -> Path:
 
 def environment(settings: type[ServiceSettings], folder: Path) -> dict[str, str]:
     """All that must be set, and right."""
-    needed = {MUTUAL_AUTH_FILE: str(folder / "mutual-auth.yaml"), "DELINKCIOUS_PUBLIC_URL": "https://links.example"}
+    needed = {
+        MUTUAL_AUTH_FILE: str(folder / "mutual-auth.yaml"),
+        "DELINKCIOUS_PUBLIC_URL": "https://links.example",
+        # A deployable may do without the store, but not with it and without the password.
+        "LINK_CHECKER_REDIS_SERVICE_HOST": "somewhere",
+    }
     for field in settings.model_fields.values():
         variable = str(field.validation_alias)
         if variable.endswith("_FILE"):

@@ -102,7 +102,9 @@ def test_the_function_in_nuclio_takes_the_place_of_ours(with_nuclio: list[Object
         # Of the function, whose pods are Nuclio's to make.
         "NetworkPolicy/link-check-function: {'matchLabels': {'app': 'function', 'svc': 'link-checker'}} takes no pod",
         "NetworkPolicy/link-checker: {'matchLabels': {'app': 'function', 'svc': 'link-checker'}} takes no pod",
+        "NetworkPolicy/news-manager-redis: {'matchLabels': {'app': 'function', 'svc': 'link-checker'}} takes no pod",
         "secret link-check-function-mutual-auth: nobody uses it",
+        "secret news-manager-redis-link-check-function: nobody uses it",
     }
     function = find(with_nuclio, "NuclioFunction/link-checker")
     assert function["spec"]["volumes"][0]["volume"]["secret"]["secretName"] == "link-check-function-mutual-auth"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fun.link_checker.handler import MAX_REQUEST_BYTES, handler, prepare
+from fun.link_checker.handler import MAX_REQUEST_BYTES, close, handler, prepare
 from fun.link_checker.settings import LinkCheckFunctionSettings
 from pkg.runtime.access import LINK_CHECK_FUNCTION, LINK_CHECKER
 from pkg.runtime.mutual_auth import new_secret, render_edge
@@ -170,7 +170,7 @@ async def invoke(folder: Path, body: object, headers: dict[Any, Any]) -> tuple[i
     try:
         response = await handler(context, SimpleNamespace(body=body, headers=headers))
     finally:
-        await context.user_data.checker.close()
+        await close(context)
     return response.status_code, json.loads(response.body)
 
 
@@ -242,4 +242,8 @@ def test_function_yaml_names_what_is_here() -> None:
     assert (module, name) == (handler.__module__, handler.__name__)
     assert function["metadata"]["name"] == LINK_CHECKER
     # Nothing of NATS or a database.
-    assert {row["name"] for row in function["spec"]["env"]} == {"DELINKCIOUS_MUTUAL_AUTH_FILE"}
+    assert {row["name"] for row in function["spec"]["env"]} == {
+        "DELINKCIOUS_MUTUAL_AUTH_FILE",
+        "LINK_CHECKER_REDIS_SERVICE_HOST",
+        "LINK_CHECKER_REDIS_PASSWORD_FILE",
+    }

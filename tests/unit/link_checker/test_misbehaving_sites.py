@@ -17,7 +17,7 @@ from aiohttp import web
 from yarl import URL
 
 from pkg.link_checker.checker import MAX_PER_HOST, LinkChecker
-from pkg.link_checker.host_slots import HostSlots
+from pkg.link_checker.host_slots import OwnHostSlots
 from pkg.link_checker.robots import LIFETIME, MAX_KEPT_SIZE, RobotsRules
 from pkg.link_checker.transport import MAX_INFLATED, MAX_RETRY_AFTER, inflate, read_retry_after
 from pkg.object_model.types import CheckLinkRequest, Verdict
@@ -497,7 +497,7 @@ async def test_a_page_over_ipv6() -> None:
 
 async def test_a_slot_rests_after_its_use() -> None:
     loop = asyncio.get_running_loop()
-    slots = HostSlots(1, pause=0.05)
+    slots = OwnHostSlots(1, pause=0.05)
     begun: list[float] = []
 
     async def use(host: str) -> None:
@@ -519,7 +519,7 @@ async def test_a_slot_rests_after_its_use() -> None:
 
 
 async def test_other_hosts_do_not_wait_for_it() -> None:
-    slots = HostSlots(1, pause=3_600.0)
+    slots = OwnHostSlots(1, pause=3_600.0)
     async with asyncio.timeout(PATIENCE):
         for host in ("a.example", "b.example"):
             async with slots.slot(host):
