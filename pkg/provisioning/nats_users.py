@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from pkg.events.announcements import TOKEN_REVOCATIONS
+from pkg.events.announcements import NEWS_CHANGES, TOKEN_REVOCATIONS
 from pkg.events.consumers import CONSUMERS
 from pkg.events.messages import BULK, DEAD_LETTERS, LINK_CHECK_EVENTS, LINK_EVENTS, SOCIAL_GRAPH_EVENTS, STREAM
 from pkg.events.operator import ADMINISTRATOR
@@ -24,8 +24,11 @@ _TELLS: Final[Mapping[str, Sequence[str]]] = {
     NEWS_MANAGER: [],
 }
 #: What is announced to whoever listens: by whom, and who may.
-_ANNOUNCES: Final[Mapping[str, Sequence[str]]] = {USER_MANAGER: [TOKEN_REVOCATIONS]}
-_LISTENS: Final[Mapping[str, Sequence[str]]] = {API_GATEWAY: [TOKEN_REVOCATIONS]}
+_ANNOUNCES: Final[Mapping[str, Sequence[str]]] = {
+    USER_MANAGER: [TOKEN_REVOCATIONS],
+    NEWS_MANAGER: [NEWS_CHANGES],
+}
+_LISTENS: Final[Mapping[str, Sequence[str]]] = {API_GATEWAY: [TOKEN_REVOCATIONS, NEWS_CHANGES]}
 _SERVICES: Final = (*_TELLS, *_ANNOUNCES, *_LISTENS)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -53,6 +53,8 @@ MAX_HEADERS: Final = 100
 RETRY_AFTER_SHED: Final = 1
 #: What logs and metrics show for a client that left (nginx's 499); nobody gets it as an answer.
 CLIENT_GONE: Final = 499
+#: The status with which a stream begins.
+STREAM_BEGUN: Final = 200
 #: The client did not send its body in time: nobody behind us is to blame.
 BODY_TOO_SLOW: Final = 408
 URI_TOO_LONG: Final = 414
@@ -96,8 +98,11 @@ class HttpService:
         readiness: ReadinessProbe,
         body_limit: Limit,
         timeouts: Mapping[str, float],
+        streams: Collection[str] = (),
     ) -> None:
+        """``streams``: paths whose answers, once they have begun, go on for as long as they like."""
         self.app = app
+        self.streams = frozenset(streams)
         self.metrics = RequestMetrics.of(settings.service_name)
         self.request_timeout = settings.request_timeout
         self.stream_timeout = settings.stream_timeout
@@ -189,6 +194,7 @@ class _Exchange:
         "_app_receive",
         "_app_send",
         "_awaiting_body",
+        "_began",
         "_body_bytes",
         "_body_is_whole",
         "_body_limit",
@@ -201,6 +207,7 @@ class _Exchange:
         "_refusal",
         "_scope",
         "_service",
+        "_set_aside_at",
         "_status",
         "_timeout",
         "request_id",
@@ -229,11 +236,13 @@ class _Exchange:
         #: Loop time until which the caller waits, as it says.
         self._caller_waits_until = math.inf
         self._extra_headers: Headers = []
+        self._began = time.perf_counter()
+        #: When a stream began, which from then on is no request that is being worked on; 0 otherwise.
+        self._set_aside_at = 0.0
         self.request_id = ""
 
     async def run(self) -> None:
-        began = time.perf_counter()
-        service, scope = self._service, self._scope
+        scope = self._scope
         request_id = traceparent = timeout_ms = content_length = None
         header_bytes = 0
         headers = scope["headers"]
@@ -261,26 +270,33 @@ class _Exchange:
             refusal = self._refuse_head(header_bytes, len(headers), content_length)
             if refusal is not None:
                 await self._answer(*refusal)
-            elif service.in_flight >= service.max_in_flight:
-                service.metrics.shed.inc()
-                await self._answer_error(
-                    Unavailable(
-                        "too many requests at once; try again shortly",
-                        code="overloaded",
-                        retry_after=RETRY_AFTER_SHED,
-                    )
-                )
             else:
-                service.in_flight += 1
-                service.metrics.in_flight += 1
-                try:
-                    await self._serve(allowed)
-                finally:
-                    service.in_flight -= 1
-                    service.metrics.in_flight -= 1
+                await self._serve_if_there_is_room(allowed)
         finally:
-            self._record(time.perf_counter() - began)
+            if self._set_aside_at:
+                self._record_stream()
+            else:
+                self._record(time.perf_counter() - self._began)
             CURRENT_CONTEXT.reset(token)
+
+    async def _serve_if_there_is_room(self, allowed: float) -> None:
+        service = self._service
+        if service.in_flight >= service.max_in_flight:
+            service.metrics.shed.inc()
+            await self._answer_error(
+                Unavailable(
+                    "too many requests at once; try again shortly", code="overloaded", retry_after=RETRY_AFTER_SHED
+                )
+            )
+            return
+        service.in_flight += 1
+        service.metrics.in_flight += 1
+        try:
+            await self._serve(allowed)
+        finally:
+            if not self._set_aside_at:
+                service.in_flight -= 1
+                service.metrics.in_flight -= 1
 
     def _time_allowed(self, timeout_ms: bytes | None) -> float:
         service = self._service
@@ -364,6 +380,8 @@ class _Exchange:
             if self._refusal is not None or self._late:
                 return
             self._status = message["status"]
+            if self._status == STREAM_BEGUN and self._scope["path"] in self._service.streams:
+                self._set_aside()
             extra = self._extra_headers
             if self._service.draining:
                 extra.append((b"connection", b"close"))
@@ -421,6 +439,23 @@ class _Exchange:
         await self._app_send({"type": "http.response.body", "body": body})
         self._complete = True
 
+    def _set_aside(self) -> None:
+        """The request is answered as far as others are concerned: what follows takes no room, and is not slow."""
+        self._set_aside_at = time.perf_counter()
+        self._service.in_flight -= 1
+        self._service.metrics.in_flight -= 1
+        self._record(self._set_aside_at - self._began)
+
+    def _record_stream(self) -> None:
+        values: dict[str, object] = {
+            "route": getattr(self._scope.get("route"), "path", UNMATCHED),
+            "seconds": round(time.perf_counter() - self._set_aside_at, 3),
+            "ended_by": "client" if self._gone else "us",
+        }
+        if client := CLIENT_ADDRESS.get():
+            values["client"] = client
+        write_event("info", "stream", values)
+
     def _record(self, seconds: float) -> None:
         scope = self._scope
         route: Any = scope.get("route")
@@ -434,7 +469,7 @@ class _Exchange:
             "status": status,
             "ms": round(seconds * 1000, 2),
         }
-        if self._status and not self._complete:
+        if self._status and not self._complete and not self._set_aside_at:
             values["incomplete"] = True
         if client := CLIENT_ADDRESS.get():
             values["client"] = client

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 from pkg.clients.link_client import LinkClient
 from pkg.clients.news_client import NewsClient
@@ -26,6 +27,8 @@ from svc.api_gateway_service.browser_keys import BrowserKeys
 from svc.api_gateway_service.cookies import SESSION, Cookies
 from svc.api_gateway_service.door import Door
 from svc.api_gateway_service.limits import LimitedAuthenticator, LimitedPages, Limits
+from svc.api_gateway_service.news_changes import hear_news_changes
+from svc.api_gateway_service.news_streams import NewsStreams
 from svc.api_gateway_service.operation import PREFIXES
 from svc.api_gateway_service.pages.account import AccountPages
 from svc.api_gateway_service.pages.login import LoginPages
@@ -35,10 +38,13 @@ from svc.api_gateway_service.providers import build_providers
 from svc.api_gateway_service.public_service import PublicHttpService
 from svc.api_gateway_service.readiness import ReachedOnce
 from svc.api_gateway_service.revocations import hear_revocations
-from svc.api_gateway_service.routes import FILE_PATHS, body_limit, build_app
+from svc.api_gateway_service.routes import FILE_PATHS, STREAM_PATHS, body_limit, build_app
 from svc.api_gateway_service.sessions import Sessions
 from svc.api_gateway_service.settings import ApiGatewaySettings
 from svc.api_gateway_service.tokens import Authenticator, TokenVerdicts
+
+#: Seconds: a stream ends by itself before its time is over.
+_MARGIN: Final = 30.0
 
 
 @asynccontextmanager
@@ -61,9 +67,11 @@ async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]
         limits = build_limits(settings, RedisLimitStore(redis, timeout=settings.limit_timeout))
         verdicts = build_verdicts(settings, peers.users, limits, clock)
         # Not ready for less without NATS: verdicts have a lifetime.
-        await hear_revocations(bus, verdicts)
+        streams = NewsStreams(peers.news, peers.social_graph, clock, settings.stream_bounds)
+        await hear_revocations(bus, verdicts, streams)
+        await hear_news_changes(bus, streams)
         providers = build_providers(settings, outside, clock)
-        yield build_gateway(settings, peers, clock, limits, verdicts, providers)
+        yield build_gateway(settings, peers, streams, clock, limits, verdicts, providers)
 
 
 def build_limits(settings: ApiGatewaySettings, store: LimitStore) -> Limits:
@@ -77,6 +85,7 @@ def build_verdicts(settings: ApiGatewaySettings, users: Authenticator, limits: L
 def build_gateway(
     settings: ApiGatewaySettings,
     peers: Peers,
+    streams: NewsStreams,
     clock: Clock,
     limits: Limits,
     verdicts: TokenVerdicts,
@@ -100,12 +109,14 @@ def build_gateway(
         local_users=settings.is_local,
     )
     account = AccountPages(pages, door, peers.users, cookies, keys)
-    app = build_app(peers, door, [*login.routes(), *account.routes(), style_route()], cookies.name(SESSION))
+    app = build_app(peers, streams, door, [*login.routes(), *account.routes(), style_route()], cookies.name(SESSION))
     install_error_handlers(app)
     return PublicHttpService(
         settings,
         LimitedPages(app, limits, PREFIXES),
         ReadinessProbe({"user-manager": ReachedOnce(peers.users).check}),
         body_limit,
-        dict.fromkeys(FILE_PATHS, settings.stream_timeout),
+        dict.fromkeys(FILE_PATHS, settings.stream_timeout)
+        | dict.fromkeys(STREAM_PATHS, settings.news_stream_lifetime + _MARGIN),
+        streams,
     )

@@ -50,10 +50,13 @@ class Door:
             Unavailable, DeadlineExceeded: nobody can tell now.
         """
         identity = await self._limits.admit(self._identify(method, head), pace)
-        if scope is not None and scope not in identity.token.scopes:
-            raise PermissionDenied(
-                f"this token is not good for {scope.value}; make one that is, at /account", code="insufficient_scope"
-            )
+        _check_scope(identity, scope)
+        return identity
+
+    async def confirm(self, head: RequestHead, scope: Scope | None) -> Identity:
+        """Whoever was admitted and still reads: whether they may go on. Raises as ``admit``, and counts as nothing."""
+        identity = await self._verdicts.identify(head.token() or self._session(head))
+        _check_scope(identity, scope)
         return identity
 
     async def _identify(self, method: str, head: RequestHead) -> Identity:
@@ -105,3 +108,10 @@ class Door:
                 "send your token in the header Access-Token, or as Authorization: Bearer", code="missing_token"
             )
         return session
+
+
+def _check_scope(identity: Identity, scope: Scope | None) -> None:
+    if scope is not None and scope not in identity.token.scopes:
+        raise PermissionDenied(
+            f"this token is not good for {scope.value}; make one that is, at /account", code="insufficient_scope"
+        )

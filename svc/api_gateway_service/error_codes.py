@@ -75,6 +75,9 @@ PAGE_ERRORS: Final = (
     ErrorCode(400, "invalid_start_token", "The token is damaged, or belongs to a list with other filters."),
 )
 INVALID_SINCE: Final = ErrorCode(400, "invalid_since", "since is no Id of an entry.")
+TOO_MANY_STREAMS: Final = ErrorCode(
+    429, "too_many_streams", "You have as many streams open as one may have; close one."
+)
 FILTER_ERRORS: Final = (
     *PAGE_ERRORS,
     TAG_TOO_LONG,

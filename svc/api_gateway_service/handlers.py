@@ -1,6 +1,7 @@
 """What each operation does: hardly more than asking the service whose it is, as the user whose token it was."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from starlette.responses import StreamingResponse
@@ -39,6 +40,8 @@ from pkg.object_model.wire import (
 )
 from pkg.runtime.endpoint import begun
 from svc.api_gateway_service.audit import AuditTrail
+from svc.api_gateway_service.event_stream import EventStream
+from svc.api_gateway_service.news_streams import NewsStreams
 from svc.api_gateway_service.operation import Answer, Call
 from svc.api_gateway_service.peers import Peers, ask_together
 from svc.api_gateway_service.personal_data import PersonalData
@@ -52,8 +55,9 @@ _MAX_INT64: Final = 2**63 - 1
 
 
 class Handlers:
-    def __init__(self, peers: Peers) -> None:
+    def __init__(self, peers: Peers, streams: NewsStreams) -> None:
         self._peers = peers
+        self._streams = streams
         self._links = peers.links
         self._users = peers.users
         self._graph = peers.social_graph
@@ -152,6 +156,14 @@ class Handlers:
             username=call.actor.name, since=_read_entry_id(since) if since is not None else None, **call.arguments
         )
         return await self._news.get_news_bytes(call.actor, request)
+
+    async def stream_news(self, call: Call) -> Answer:
+        # The header wins: a browser that comes back asks for the same URL as before.
+        place = call.head.last_event_id or call.arguments.get("since")
+        return EventStream(
+            partial(self._streams.open, call.identity, call.confirm, _read_entry_id(place) if place else None),
+            write_timeout=self._streams.bounds.write_timeout,
+        )
 
     async def get_me(self, call: Call) -> Answer:
         actor = call.actor
@@ -293,7 +305,7 @@ def _read_id(call: Call) -> int:
 def _read_entry_id(text: str) -> int:
     """Raises InvalidArgument (``invalid_since``)."""
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_ID):
-        raise InvalidArgument("since must be the Id of an entry of your news", code="invalid_since")
+        raise InvalidArgument("since and Last-Event-ID must be the Id of an entry of your news", code="invalid_since")
     return min(int(text), _MAX_INT64)
 
 

@@ -6,6 +6,7 @@ what the other does not.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -35,6 +36,8 @@ class Call:
     """What a handler is given."""
 
     identity: Identity
+    #: Says anew whose the token is. Raises as ``Door.admit``, but for limits.
+    confirm: Callable[[], Awaitable[Identity]]
     head: RequestHead
     #: By name; what was not sent is not in it.
     arguments: dict[str, Any]
@@ -90,7 +93,9 @@ class Operation:
             arguments, content = await self.reads.read(http, head, self.title)
             if self.path_arguments:
                 arguments |= read_path(http)
-            answer = await self.handle(Call(identity, head, arguments, content))
+            answer = await self.handle(
+                Call(identity, partial(door.confirm, head, self.scope), head, arguments, content)
+            )
             if isinstance(answer, Response):
                 return answer
             encoded = answer if isinstance(answer, bytes) else encode(answer)

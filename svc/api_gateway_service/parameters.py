@@ -145,13 +145,14 @@ TAG_FILTERS: Final = (
     LIMIT,
     START_TOKEN,
 )
+_ENTRY_ID: Final = "3742215680000000001"
 NEWS_PAGE: Final = (
     Argument(
         name="since",
         kind=Text(19),
         description="Id of an entry: only what is newer. For who asks again and again, with the Id of the first entry "
         "that they have.",
-        example="3742215680000000001",
+        example=_ENTRY_ID,
     ),
     LIMIT,
     Argument(
@@ -159,6 +160,14 @@ NEWS_PAGE: Final = (
         kind=Text(_MAX_START_TOKEN),
         description="NextPageToken or PrevPageToken of a page. Good only with the same filters.",
         example="qD5cVb1mWzEwMDBd",
+    ),
+)
+NEWS_STREAM: Final = (
+    Argument(
+        name="since",
+        kind=Text(19),
+        description="Id of the first entry that you have: what is newer is told first. Last-Event-ID goes before it.",
+        example=_ENTRY_ID,
     ),
 )
 MAP_PAGE: Final = (LIMIT_OF_MAP, START_TOKEN)
@@ -273,6 +282,12 @@ IF_NONE_MATCH: Final = Argument(
     kind=Text(255),
     description="ETag of an answer that you have. If it would be the same now, you get a 304 without it.",
     example='"5f0c7a1e9b5f0c7a1e9b5f0c"',
+)
+LAST_EVENT_ID: Final = Argument(
+    name="Last-Event-ID",
+    kind=Text(19),
+    description="The id of the last event that you got, as browsers send it when they come back.",
+    example=_ENTRY_ID,
 )
 IF_MATCH: Final = Argument(
     name="If-Match",

@@ -1,5 +1,6 @@
 """The layer around the gateway's application: who is there, what browsers and caches go by, whose scripts may ask."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,6 +12,8 @@ from pkg.runtime.http_service import Headers, HttpService, Limit
 from svc.api_gateway_service.client_address import ClientAddresses
 from svc.api_gateway_service.cross_origin import allow_origins
 from svc.api_gateway_service.limits import STANDING, limit_headers
+from svc.api_gateway_service.news_streams import NewsStreams
+from svc.api_gateway_service.routes import STREAM_PATHS
 from svc.api_gateway_service.settings import ApiGatewaySettings
 
 _EVERYWHERE: Final = (
@@ -41,8 +44,11 @@ class PublicHttpService(HttpService):
         readiness: ReadinessProbe,
         body_limit: Limit,
         timeouts: Mapping[str, float],
+        streams: NewsStreams,
     ) -> None:
-        super().__init__(settings, app, readiness, body_limit, timeouts)
+        super().__init__(settings, app, readiness, body_limit, timeouts, STREAM_PATHS)
+        self._streams = streams
+        self._drain_delay = settings.drain_delay
         self._addresses = ClientAddresses(settings.trusted_proxies, settings.forwarded_header)
         self._everywhere: Headers = [*_EVERYWHERE]
         if settings.is_behind_tls:
@@ -50,6 +56,11 @@ class PublicHttpService(HttpService):
         self._inner: ASGIApp = super().__call__
         if settings.cors_origins:
             self._inner = allow_origins(self._inner, settings.cors_origins)
+
+    def begin_drain(self) -> None:
+        """Streams end when no connection is taken here any more: clients that come back then come to another."""
+        super().begin_drain()
+        asyncio.get_running_loop().call_later(self._drain_delay, self._streams.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:

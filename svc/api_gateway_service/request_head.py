@@ -19,6 +19,7 @@ class RequestHead(NamedTuple):
     idempotency_key: str | None = None
     if_match: str | None = None
     if_none_match: str = ""
+    last_event_id: str = ""
     cookie: str = ""
     csrf_token: str = ""
     origin: str = ""
@@ -77,6 +78,7 @@ _FIELDS: Final = {
     b"idempotency-key": "idempotency_key",
     b"if-match": "if_match",
     b"if-none-match": "if_none_match",
+    b"last-event-id": "last_event_id",
     b"cookie": "cookie",
     b"x-csrf-token": "csrf_token",
     b"origin": "origin",

@@ -1,13 +1,12 @@
 """Hears that sessions or tokens of somebody have ended, and forgets whom they stood for."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import Counter
 
 from pkg.events.announcements import TOKEN_REVOCATIONS, Announcements, read_revocation
 from pkg.object_model.errors import InvalidArgument
 from pkg.runtime.logs import get_logger
-from svc.api_gateway_service.tokens import TokenVerdicts
 
 HEARD: Final = Counter(
     "delinkcious_token_revocations_heard_total",
@@ -18,16 +17,31 @@ HEARD: Final = Counter(
 _log = get_logger(__name__)
 
 
-async def hear_revocations(announcements: Announcements, verdicts: TokenVerdicts) -> None:
-    """From now on. Whatever may have been missed, all verdicts are forgotten."""
+class Forgetful(Protocol):
+    """Remembers whom tokens stand for."""
+
+    def forget(self, user_id: int) -> None:
+        """Has it asked again about every token of this user."""
+
+    def forget_all(self) -> None: ...
+
+
+async def hear_revocations(announcements: Announcements, *holders: Forgetful) -> None:
+    """From now on, each in turn. Whatever may have been missed, all is forgotten."""
     forgotten, unreadable = (HEARD.labels(outcome) for outcome in ("forgotten", "unreadable"))
 
     def forget(body: bytes) -> None:
         try:
-            verdicts.forget(read_revocation(body))
+            user_id = read_revocation(body)
+            for holder in holders:
+                holder.forget(user_id)
             forgotten.inc()
         except InvalidArgument as fault:
             unreadable.inc()
             _log.warning("an announcement cannot be read", reason=fault.message)
 
-    await announcements.listen(TOKEN_REVOCATIONS, forget, verdicts.forget_all)
+    def forget_all() -> None:
+        for holder in holders:
+            holder.forget_all()
+
+    await announcements.listen(TOKEN_REVOCATIONS, forget, forget_all)

@@ -12,6 +12,7 @@ from svc.api_gateway_service.documentation import documentation_routes
 from svc.api_gateway_service.door import Door
 from svc.api_gateway_service.handlers import Handlers
 from svc.api_gateway_service.limits import Pace
+from svc.api_gateway_service.news_streams import NewsStreams
 from svc.api_gateway_service.openapi import describe_api
 from svc.api_gateway_service.operation import PREFIXES, Operation, mount
 from svc.api_gateway_service.peers import Peers
@@ -22,8 +23,11 @@ _IMPORT_PATHS: Final = frozenset(prefix + "/import" for prefix in PREFIXES)
 FILE_PATHS: Final = (*_IMPORT_PATHS, *(prefix + path for prefix in PREFIXES for path in ("/export", "/me/export")))
 
 
-def build_app(peers: Peers, door: Door, pages: Sequence[Route], cookie_name: str) -> Application:
-    operations = api_operations(Handlers(peers))
+STREAM_PATHS: Final = tuple(prefix + "/news/stream" for prefix in PREFIXES)
+
+
+def build_app(peers: Peers, streams: NewsStreams, door: Door, pages: Sequence[Route], cookie_name: str) -> Application:
+    operations = api_operations(Handlers(peers, streams))
     document = describe_api(operations, cookie_name)
     return Application([*mount(operations, door), *pages, *documentation_routes(document)])
 
@@ -67,13 +71,41 @@ def _reading(handlers: Handlers) -> list[Operation]:
             "`NextPageToken` leads to older entries and `PrevPageToken` to newer ones. To look again, send the `ETag` "
             "of the first page as `If-None-Match`, or the first entry's `Id` as `since`. An entry stands where "
             "the time of its change puts it: one that comes late, after a disturbance, may be older than `since`; the "
-            "first page has it.",
+            "first page has it. `GET /news/stream` tells what is new without being asked.",
             header_arguments=(parameters.IF_NONE_MATCH,),
             reads=Arguments(parameters.NEWS_PAGE),
             handle=handlers.get_news,
             reply=schemas.NEWS_PAGE,
             errors=(*error_codes.PAGE_ERRORS, error_codes.INVALID_SINCE, *error_codes.NEWS_AWAY),
             has_tag=True,
+        ),
+        Operation(
+            name="stream_news",
+            method="GET",
+            path="/news/stream",
+            group="News",
+            scope=Scope.NEWS,
+            summary="Hear your news as it comes",
+            description="Server-sent events, as every browser's `EventSource` reads them. A message is an entry in the "
+            "form of `GET /news`, within a second of its save. Beside them there are events with names: `removed` "
+            "(`Id`: this entry is no more; a change of a link removes the entry that it replaces), `present` (`Ids`: "
+            "the newest entries as they are when you come back; what you have among them and is not named is gone), "
+            "`reset` (more than 200 entries were missed: the newest 50 follow, `GET /news` has the others), `end` "
+            "(`code`: your token is good no longer). What ends is told of the newest 50 entries. A comment comes every "
+            "15 seconds when nothing else does.\n\n"
+            "The `id` of an event is for `Last-Event-ID`: with it, or with `since`, what you missed comes first. "
+            "Without, the stream begins now. A stream ends within the hour, or when you are slow to take what is sent; "
+            "come back then. You may have 5 open.",
+            header_arguments=(parameters.LAST_EVENT_ID,),
+            reads=Arguments(parameters.NEWS_STREAM),
+            handle=handlers.stream_news,
+            reply=schemas.NEWS_STREAM,
+            errors=(
+                error_codes.INVALID_SINCE,
+                error_codes.TOO_MANY_STREAMS,
+                *error_codes.NEWS_AWAY,
+                error_codes.GRAPH_AWAY,
+            ),
         ),
         Operation(
             name="get_tags",

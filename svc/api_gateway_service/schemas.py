@@ -284,6 +284,11 @@ NEWS_PAGE: Final = Reply(
     ),
     headers=(("ETag", _text("Of this very answer, for If-None-Match.", '"5f0c7a1e9b5f0c7a1e9b5f0c"')),),
 )
+NEWS_STREAM: Final = Reply(
+    "News as it comes, in the form of server-sent events.",
+    {"type": "string", "examples": ['id: 3742215680000000001\ndata: {"Id":"3742215680000000001","EventType":0}\n\n']},
+    media_type="text/event-stream",
+)
 FOLLOWERS: Final = Reply(
     "Those who follow you.",
     _object("A set of names.", followers=_set("Their names.", "bob", "carol"), NextPageToken=_NEXT, err=_ERR),

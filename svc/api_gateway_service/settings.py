@@ -23,6 +23,7 @@ from svc.api_gateway_service.client_address import ForwardedHeader, Network, par
 from svc.api_gateway_service.cross_origin import parse_origins
 from svc.api_gateway_service.identity_settings import IdentitySettings
 from svc.api_gateway_service.limits import Pace
+from svc.api_gateway_service.news_stream import StreamBounds
 
 
 def _read_networks(value: object) -> object:
@@ -89,6 +90,16 @@ class ApiGatewaySettings(IdentitySettings, NatsSettings):
     #: Requests with a token that is nobody's, or with none.
     address_failures: Requests = Field(default=120, validation_alias="RATE_LIMIT_ADDRESS_FAILURES")
 
+    #: Streams of news that a user may have open here, and that there may be in all: each holds a connection.
+    news_streams_of_user: int = Field(default=5, ge=1, le=1_000, validation_alias="NEWS_STREAMS_OF_USER")
+    news_streams: int = Field(default=1_000, ge=1, le=100_000, validation_alias="NEWS_STREAMS")
+    #: Seconds between two signs of life of one that has nothing to tell.
+    news_stream_heartbeat: Seconds = Field(default=15.0, validation_alias="NEWS_STREAM_HEARTBEAT")
+    #: Seconds after which one ends, so that clients spread over the gateways that there are by then.
+    news_stream_lifetime: Seconds = Field(default=3_600.0, validation_alias="NEWS_STREAM_LIFETIME")
+    #: Seconds in which a client takes what is written for it.
+    news_stream_write_timeout: Seconds = Field(default=10.0, validation_alias="NEWS_STREAM_WRITE_TIMEOUT")
+
     #: Proxies whose word on where a request comes from is taken: addresses and networks, with commas between them.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_read_networks)] = Field(
         default=(), validation_alias="TRUSTED_PROXIES"
@@ -110,6 +121,16 @@ class ApiGatewaySettings(IdentitySettings, NatsSettings):
             self.limit_redis_user,
             self.limit_redis_password,
             self.limit_redis_tls,
+        )
+
+    @property
+    def stream_bounds(self) -> StreamBounds:
+        return StreamBounds(
+            of_user=self.news_streams_of_user,
+            in_all=self.news_streams,
+            heartbeat=self.news_stream_heartbeat,
+            lifetime=self.news_stream_lifetime,
+            write_timeout=self.news_stream_write_timeout,
         )
 
     @property

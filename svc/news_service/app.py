@@ -47,7 +47,7 @@ async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService
                 consumer = Consumer(
                     bus.subscribe(NEWS),
                     NEWS,
-                    write_feeds(writer),
+                    write_feeds(writer, bus),
                     bus,
                     max_in_hand=EVENTS_IN_HAND,
                     patience=PATIENCE,

@@ -11,6 +11,7 @@ PEOPLE = (
     *("eve", "mallory"),  # test_bad_input
     *("alice", "bob", "carol"),  # test_bookmarks
     *("nina", "ned", "nora", "nick"),  # test_news
+    *("stella", "stan", "stig", "sven"),  # test_news_stream
     *("pia", "percy", "paul", "petra"),  # test_privacy
     *("walter", "wendy"),  # test_observability
     *("lena", "leo"),  # test_leaving
@@ -33,6 +34,7 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory, github: FakeGitHub) -
         "GITHUB_API_URL": github.api_url,
     }
     # Nobody here goes while requests of theirs run.
-    environment = identity | {"ACCOUNT_DELETION_SETTLE": "0"}
+    # Who does not read a stream is left soon.
+    environment = identity | {"ACCOUNT_DELETION_SETTLE": "0", "NEWS_STREAM_WRITE_TIMEOUT": "2"}
     with running_stack(tmp_path_factory.mktemp("shared") / "data", users=PEOPLE, environment=environment) as stack:
         yield stack

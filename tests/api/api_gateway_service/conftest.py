@@ -26,6 +26,7 @@ from pkg.runtime.secret import Secret
 from pkg.runtime.settings import Mode
 from svc.api_gateway_service.app import build_gateway, build_limits, build_verdicts
 from svc.api_gateway_service.handlers import Handlers
+from svc.api_gateway_service.news_streams import NewsStreams
 from svc.api_gateway_service.openapi import describe_api
 from svc.api_gateway_service.peers import Peers
 from svc.api_gateway_service.routes import api_operations
@@ -51,6 +52,8 @@ SETTINGS = ApiGatewaySettings(
     news_manager_host="127.0.0.1",
     limit_redis_host="127.0.0.1",
     limit_redis_password=Secret.of("unused"),
+    # A stream tells what there is and ends, so that it is an answer like any other.
+    news_stream_lifetime=0.05,
 )
 
 
@@ -183,7 +186,11 @@ def assemble(
     """A gateway that hears of no revocations."""
     limits = build_limits(settings, limit_store or MemoryLimitStore(time.monotonic))
     verdicts = build_verdicts(settings, peers.users, limits, clock)
-    return build_gateway(settings, peers, clock, limits, verdicts, providers)
+    return build_gateway(settings, peers, make_streams(peers, clock, settings), clock, limits, verdicts, providers)
+
+
+def make_streams(peers: Peers, clock: FakeClock, settings: ApiGatewaySettings = SETTINGS) -> NewsStreams:
+    return NewsStreams(peers.news, peers.social_graph, clock, settings.stream_bounds)
 
 
 @asynccontextmanager
@@ -219,7 +226,9 @@ async def services() -> AsyncIterator[InternalServices]:
 
 @pytest.fixture(scope="session")
 def shared_gateway(services: InternalServices) -> Gateway:
-    document = describe_api(api_operations(Handlers(services.peers)), "delinkcious")
+    document = describe_api(
+        api_operations(Handlers(services.peers, make_streams(services.peers, FakeClock()))), "delinkcious"
+    )
     # Every world's clock begins here, and moves on with each look.
     return make_gateway(services.peers, FakeClock(), document)
 

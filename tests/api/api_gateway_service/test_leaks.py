@@ -14,7 +14,7 @@ import pytest
 from pkg.object_model.types import GetLinksRequest
 from svc.api_gateway_service.handlers import Handlers
 from svc.api_gateway_service.routes import api_operations
-from tests.api.api_gateway_service.conftest import GatewayHouse, Person
+from tests.api.api_gateway_service.conftest import GatewayHouse, Person, make_streams
 from tests.api.api_gateway_service.test_personal_data import unpack
 
 #: Word -> the visibility of the link that has it, in the end. "turned", "narrowed" and "gone" were public once, and in
@@ -62,6 +62,7 @@ QUESTIONS: Final[dict[str, Callable[[], Iterator[Question]]]] = {
     "get_links": lambda: link_questions("/v1/links"),
     "get_user_links": lambda: link_questions("/v1/users/owner/links"),
     "get_news": lambda: iter([("/v1/news", {}), ("/v1/news", {"limit": "1"})]),
+    "stream_news": lambda: iter([("/v1/news/stream", {}), ("/v1/news/stream", {"since": "0"})]),
     "get_tags": lambda: iter([("/v1/tags", {}), *(("/v1/tags", {"prefix": word}) for word in WORDS)]),
     "get_link_statuses": lambda: iter([("/v1/links/status", {})]),
     "get_link_history": lambda: iter([("/v1/links/history", {"url": f"https://{word}.example/"}) for word in WORDS]),
@@ -146,7 +147,7 @@ def found(*answers: bytes) -> set[str]:
 
 async def ask_everything(house: GatewayHouse, token: str | None) -> list[bytes]:
     answers = []
-    for operation in api_operations(Handlers(house.peers)):
+    for operation in api_operations(Handlers(house.peers, make_streams(house.peers, house.clock))):
         if operation.method != "GET":
             continue
         for path, query in QUESTIONS[operation.name]():

@@ -354,6 +354,32 @@ async def test_a_stream_that_takes_too_long_is_broken_off(
     assert log()[-1]["incomplete"] is True
 
 
+async def test_what_goes_on_for_ever_takes_no_room_and_is_no_slow_request(
+    log: Callable[[], list[dict[str, Any]]],
+) -> None:
+    doors = Doors()
+    service = build(doors=doors, max_concurrent_requests=1)
+    service.streams = frozenset({"/stream"})
+    name = "delinkcious_http_request_duration_seconds_sum"
+    before = await metrics(service, name, route="/stream")
+    answers = []
+    for _ in range(2):
+        doors.entered.clear()
+        answers.append(asyncio.create_task(request(service, "GET", "/stream")))
+        await doors.entered.wait()
+    assert await metrics(service, "delinkcious_http_requests_in_flight") == 0
+    assert (await request(service, "GET", "/context")).status == 200
+    await asyncio.sleep(0.2)
+    doors.open.set()
+    assert [(await answer).body for answer in answers] == [b"one two"] * 2
+    assert service.in_flight == 0
+    assert await metrics(service, "delinkcious_http_requests_in_flight") == 0
+    assert await metrics(service, name, route="/stream") - before < 0.2
+    told = [(line["event"], line["route"]) for line in log() if line["route"] == "/stream"]
+    assert told == [("request", "/stream")] * 2 + [("stream", "/stream")] * 2
+    assert log()[-1]["seconds"] >= 0.2
+
+
 # --- errors ---------------------------------------------------------------------------------------------------------
 
 
