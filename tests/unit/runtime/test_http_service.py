@@ -369,7 +369,8 @@ async def test_what_goes_on_for_ever_takes_no_room_and_is_no_slow_request(
         await doors.entered.wait()
     assert await metrics(service, "delinkcious_http_requests_in_flight") == 0
     assert (await request(service, "GET", "/context")).status == 200
-    await asyncio.sleep(0.2)
+    going_on, _ = await asyncio.wait(answers, timeout=0.25)
+    assert not going_on
     doors.open.set()
     assert [(await answer).body for answer in answers] == [b"one two"] * 2
     assert service.in_flight == 0
