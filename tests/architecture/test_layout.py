@@ -314,7 +314,7 @@ def test_what_happens_at_import_is_seen(tmp_path: Path) -> None:
 
 # --- what must not be committed -------------------------------------------------------------------------------------
 
-LOCK_FILES = {"uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "package-lock.json", "yarn.lock"}
+LOCK_FILES = {"uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock", "yarn.lock"}
 REGISTRY = re.compile(
     r"^\s*(?:--(?:extra-)?index-url|--find-links|--trusted-host|-i|-f)[ =]\S+"
     r"|^\s*(?:index-url|registry|index_url|default-index)\s*=\s*\S+"
@@ -335,6 +335,9 @@ def registry_traces(paths: Iterable[Path]) -> list[str]:
     for path in paths:
         if path.name in LOCK_FILES:
             found.append(path.name)
+        elif path.name == "package-lock.json":
+            # Of npm, which can write it without any address (--omit-lockfile-registry-resolved).
+            found += [path.name] if '"resolved"' in path.read_text() else []
         elif path.suffix in {".txt", ".in", ".toml", ".cfg", ".ini", ".conf", ".yaml", ".yml", ".npmrc"} or (
             path.name in {"Makefile", "Dockerfile", "pip.conf", ".npmrc"}
         ):
@@ -348,8 +351,12 @@ def test_no_registry_is_written_down(tmp_path: Path) -> None:
 
     (tmp_path / "uv.lock").touch()
     (tmp_path / "requirements.txt").write_text("--index-url https://pypi.example.org/simple/\naiohttp==3.12\n")
+    (tmp_path / "package-lock.json").write_text('{"packages": {"a": {"integrity": "sha512-00"}}}')
+    (tmp_path / "npm").mkdir()
+    (tmp_path / "npm" / "package-lock.json").write_text('{"packages": {"a": {"resolved": "https://a.example/a.tgz"}}}')
+    assert registry_traces([tmp_path / "npm" / "package-lock.json"]) == ["package-lock.json"]
     (tmp_path / "clean.txt").write_text("aiohttp==3.12 \\\n    --hash=sha256:00\n")
-    assert registry_traces(sorted(tmp_path.iterdir())) == [
+    assert registry_traces(sorted(tmp_path.glob("*.*"))) == [
         "requirements.txt: --index-url https://pypi.example.org/simple/",
         "uv.lock",
     ]

@@ -139,6 +139,18 @@ def _references(workload: Workload) -> Iterator[tuple[str, str, set[str], bool]]
                     yield kind, name, keys, reference.get("optional", False)
 
 
+def volume_faults(objects: Iterable[Object]) -> Iterator[str]:
+    objects = list(objects)
+    claims = {claim["metadata"]["name"] for claim in of_kind(objects, "PersistentVolumeClaim")}
+    used = set()
+    for workload in workloads(objects):
+        for name in nested(workload.spec, "claimName"):
+            used.add(name)
+            if name not in claims:
+                yield f"{workload.place}: there is no PersistentVolumeClaim {name}"
+    yield from (f"PersistentVolumeClaim/{name}: nobody uses it" for name in sorted(claims - used))
+
+
 def _mount_faults(workload: Workload) -> Iterator[str]:
     claims = workload.object["spec"].get("volumeClaimTemplates", [])
     volumes = {volume["name"] for volume in workload.volumes} | {claim["metadata"]["name"] for claim in claims}
@@ -204,4 +216,5 @@ def label_faults(objects: Iterable[Object]) -> Iterator[str]:
 def every_fault(objects: Iterable[Object], secrets: Mapping[str, Collection[str]]) -> list[str]:
     objects = list(objects)
     checks: list[Any] = [selector_faults, port_faults, account_faults, image_faults, secret_faults, label_faults]
+    checks.append(volume_faults)
     return [fault for check in checks for fault in check(objects)] + list(reference_faults(objects, secrets))

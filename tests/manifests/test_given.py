@@ -67,6 +67,7 @@ def read_for_operator(variables: Variables) -> None:
 PROGRAMS: Final[Mapping[str, Callable[[Variables], object]]] = {
     "cmd/provision_databases.py": read_for_schemas,
     "cmd/migrate.py": read_for_migration,
+    "cmd/backup.py": read_for_migration,
     "cmd/provision.py": read_nats_address,
     "infinity": read_for_operator,
 }

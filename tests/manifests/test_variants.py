@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.manifests.given import make_secrets
-from tests.manifests.objects import Object, of_kind
+from tests.manifests.objects import Change, Object, of_kind
 from tests.manifests.pod_security import house_faults, restricted_faults
 from tests.manifests.relations import every_fault
 from tests.manifests.renders import NAMES, NOT_TOGETHER, PARTS, Renders, Variant, components_of, switched_on, variants
@@ -46,6 +46,13 @@ def test_its_flows_are_those_of_the_list(renders: Renders, variant: Variant) -> 
     found = allowed(objects, inside)
     assert sorted(map(str, expected - found)) == []
     assert sorted(map(str, found - expected)) == []
+
+
+def test_a_volume_that_is_not_there_is_seen(renders: Renders) -> None:
+    place = "spec.jobTemplate.spec.template.spec.volumes.1.persistentVolumeClaim.claimName"
+    change = Change("CronJob/link-db-restore", place, "db-backups")
+    fault = "CronJob/link-db-restore: there is no PersistentVolumeClaim db-backups"
+    assert fault in every_fault(change.applied(renders.of(Variant("staging"))), SECRETS)
 
 
 def test_there_is_something_to_switch_on() -> None:
