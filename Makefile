@@ -14,7 +14,7 @@ PYTHON ?=
 ARGS ?=
 PYTEST_ARGS ?=
 #: Tests wait more than they work: two processes are quicker than one, even on one core.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 #: Where the checks look.
 PLACES := pkg svc fun cmd tests
 SCRIPTS := build.sh $(wildcard .ci/*)
