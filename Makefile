@@ -33,7 +33,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --genera
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help up migrate test faults drills fuzz images images-test bench check checkov audit resource-types fmt proto lock hooks venv clean
+.PHONY: help up migrate test faults drills strain fuzz images images-test bench check checkov audit resource-types fmt proto lock hooks venv clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ faults: venv ## harm a running system in every way while people use it, and show
 
 drills: venv ## the long drills: every secret changed, an account deleted, while processes are killed
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+strain: venv ## the event path with two of each service: 100,000 events behind, a million rows in the outbox (ARGS="--rows 0")
+	@exec $(BIN)/python -m tests.faults.strain $(ARGS)
 
 images: venv ## build every container image, with Docker or Podman (ARGS="--only user --prefix ghcr.io/you --tag 1.0")
 	@$(BIN)/python cmd/build_images.py $(ARGS)

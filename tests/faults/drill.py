@@ -230,7 +230,7 @@ async def run_drill(options: DrillOptions) -> Report:
         environment = {"RATE_LIMIT_FACTOR": "0"}
         with running_system(Path(folder), options.replicas, environment) as (stack, proxy):
             print(f"the system runs; its log: {stack.log}", flush=True)
-            tokens = await _let_in(stack, [*friends, "probe-writer", "probe-reader"])
+            tokens = await let_everybody_in(stack, [*friends, "probe-writer", "probe-reader"])
             world = World(Person(name, tokens[name], some) for name, some in friends.items())
             probe = (Person("probe-writer", tokens["probe-writer"]), Person("probe-reader", tokens["probe-reader"]))
             async with _session(options.at_once) as session:
@@ -247,7 +247,8 @@ async def _session(at_once: int) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def _let_in(stack: Stack, names: Sequence[str]) -> dict[str, str]:
+async def let_everybody_in(stack: Stack, names: Sequence[str]) -> dict[str, str]:
+    """A token for each, by name."""
     mutual_auth = DataFolder(stack.data).config / OPERATOR / "mutual-auth.yaml"
     slots = asyncio.Semaphore(8)
 
