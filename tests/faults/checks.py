@@ -20,10 +20,13 @@ _POLL: Final = 0.1
 
 
 class Inspector:
-    def __init__(self, session: aiohttp.ClientSession, gateway: str, world: World) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, gateway: str, world: World, *, patience: float = SETTLED
+    ) -> None:
         self._session = session
         self._gateway = gateway
         self._world = world
+        self._patience = patience
         #: What was found wrong before, so that it counts once.
         self._known: set[str] = set()
 
@@ -39,7 +42,7 @@ class Inspector:
         while True:
             found = await self._each(wrong, self._check_feed)
             wrong = [person for person, what in zip(wrong, found, strict=True) if what]
-            if not wrong or time.monotonic() - begun > SETTLED:
+            if not wrong or time.monotonic() - begun > self._patience:
                 break
             await asyncio.sleep(_POLL)
         faults += [fault for what in found for fault in what]
