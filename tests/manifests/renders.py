@@ -19,6 +19,7 @@ COMPONENTS: Final = tuple(sorted(path.parent.name for path in ROOT.glob("k8s/com
 PARTS: Final = frozenset({"pins", "pinned", "release", "versions", "site"})
 #: Held by tests of their own, and why.
 APART: Final = {
+    "argocd": "Argo CD's Applications add it; see test_argocd.py",
     "nuclio": "its pods are Nuclio's; see test_overlays.py",
     "blue-green": "it takes two releases and comes last; see test_release_steps.py",
     "canary-track": "it takes a release of its own and comes last; see test_release_steps.py",
