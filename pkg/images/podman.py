@@ -18,7 +18,7 @@ class Podman(Engine):
         return self.ask("info", "--format", "{{.Store.GraphDriverName}}").strip() != "vfs"
 
     def push(self, reference: str) -> str:
-        return self._push(reference, "push", reference)
+        return self._push(reference, ["push"], reference)
 
     def platforms(self) -> set[str]:
         emulated = {name for file, name in _EMULATED.items() if (_EMULATORS / file).exists()}
@@ -31,11 +31,10 @@ class Podman(Engine):
         for platform in platforms:
             words = ["--platform", platform, "--manifest", index, *recipe.words, str(recipe.folder)]
             self.ask("build", *words, patience=BUILD_PATIENCE)
-        return self._push(reference, "manifest", "push", "--all", index, f"docker://{reference}")
+        return self._push(reference, ["manifest", "push", "--all"], index, f"docker://{reference}")
 
-    def _push(self, reference: str, *words: str) -> str:
+    def _push(self, reference: str, command: Sequence[str], *what: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "digest"
-            *command, last = words
-            self.ask(*command, "--digestfile", str(file), last, patience=BUILD_PATIENCE)
+            self.ask(*command, "--digestfile", str(file), *what, patience=BUILD_PATIENCE)
             return checked_digest(reference, file.read_text(encoding="utf-8").strip())

@@ -64,7 +64,7 @@ class Workshop:
     def make(self, *arguments: str) -> str:
         """What it says; it must succeed."""
         code, output, errors = self.build("--engine", "podman", "--base", "base:1", *arguments)
-        assert (code, errors) == (0, "")
+        assert (code, errors) == (0, ""), errors
         return output
 
     def push(self, *arguments: str) -> str:
