@@ -60,6 +60,10 @@ class Checkout:
         """Whether the commit is HEAD or before it."""
         return not self._run("merge-base", "--is-ancestor", commit, "HEAD").returncode
 
+    def add(self, *files: Path) -> None:
+        """Files that may be new, to what is recorded next."""
+        self._ask("add", "--", *map(str, files))
+
     def record(self, message: str, *files: Path) -> None:
         """Commits these files, which are in the repository already, and nothing else.
 

@@ -4,6 +4,7 @@ A change of it, committed, is a deployment. It remembers what each version was b
 changed need not be built again.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ def render_release(environment: str, release: Mapping[str, Built]) -> str:
     )
     writer = _WRITERS.get(environment, "./build.sh")
     return _FORM.format(environment=environment, writer=writer, versions=versions or " []", images=images or " []")
+
+
+def fingerprint(release: Mapping[str, Built]) -> str:
+    """Hexadecimal SHA-256 of which digests run: the same for the same images, whatever they are called."""
+    lines = sorted(f"{name} {built.digest}" for name, built in release.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def changes(before: Mapping[str, Built], after: Mapping[str, Built]) -> list[str]:
