@@ -19,6 +19,7 @@ FILE: Final = ROOT / "k8s" / "components" / "istio" / "authorization_policies.ya
 _TABLE: Final = ROOT / "tests" / "authorization" / "table.yaml"
 _FLOWS: Final = ROOT / "k8s" / "flows.yaml"
 _WIDTH: Final = 125
+_BACKUP: Final = "-backup"
 
 _HEAD: Final = """\
 # Who may call what, by the identity of the caller's pod: the tables of who may do what once more, path by path, so that
@@ -78,12 +79,15 @@ def accounts_of(name: str, objects: Iterable[Object]) -> str:
     for workload in workloads(objects):
         if re.fullmatch(rf"{name}(-(dev|\d+\..*))?", workload.name):
             return str(workload.spec["serviceAccountName"])
+    if name.endswith((_BACKUP, "-restore")):
+        # Of a component that this overlay need not have.
+        return f"{name.rpartition('-')[0]}{_BACKUP}"
     raise LookupError(f"nobody is called {name}")
 
 
 def render_policies(objects: list[Object]) -> str:
     """``objects``: of an overlay, for labels, ports and accounts."""
-    flows = [flow for flow in yaml.safe_load(_FLOWS.read_text()) if "with" not in flow]
+    flows = [flow for flow in yaml.safe_load(_FLOWS.read_text()) if flow.get("with", "backup") == "backup"]
     found = {workload.name: workload for workload in workloads(objects)}
     text = _HEAD
     for service in (API_GATEWAY, LINK_CHECKER, *(name for name in ALLOWED_CALLERS if name != API_GATEWAY)):

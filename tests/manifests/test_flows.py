@@ -76,11 +76,14 @@ def read_flows(components: Collection[str] = ()) -> list[tuple[str, str, list[An
     """Who, to whom, by which ports; with those that these components bring."""
     found = []
     for flow in yaml.safe_load(FLOWS.read_text()):
-        if ("with" in flow and flow["with"] not in components) or flow.get("without") in components:
+        if not set(as_list(flow.get("with", []))) <= set(components) or flow.get("without") in components:
             continue
-        sources = flow["from"] if isinstance(flow["from"], list) else [flow["from"]]
-        found += [(source, flow["to"], flow["ports"]) for source in sources]
+        found += [(source, flow["to"], flow["ports"]) for source in as_list(flow["from"])]
     return found
+
+
+def as_list(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
 
 
 def listed(inside: dict[str, Pod], components: Collection[str] = ()) -> Iterator[Flow]:
