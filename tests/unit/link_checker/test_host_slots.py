@@ -20,6 +20,8 @@ from pkg.object_model.types import CheckLinkRequest
 from tests.unit.link_checker.sites import Site, http_site
 
 PATIENCE = 30.0
+#: Seconds that somebody is with a host.
+USE = 0.01
 PAUSE = 0.05
 
 
@@ -55,7 +57,7 @@ async def test_of_all_processes_one_has_a_host_and_then_it_rests() -> None:
     async def use(slots: SharedHostSlots) -> None:
         async with slots.slot("a.example"):
             began = time.monotonic()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(USE)
             used.append((began, time.monotonic()))
 
     async with asyncio.timeout(PATIENCE):
@@ -100,7 +102,7 @@ async def test_without_a_store_each_process_goes_by_itself() -> None:
                 entered.set()
 
         second = asyncio.create_task(enter())
-        await asyncio.sleep(0.02)
+        await asyncio.wait([second], timeout=0.02)
         assert not entered.is_set(), "of one process it is one at a time all the same"
     await second
     assert store.asked == 2, "one that failed is left alone for a while"
@@ -133,7 +135,7 @@ async def test_two_checkers_ask_a_site_in_turn_wherever_they_come_from() -> None
             return web.Response(status=302, headers={"Location": f"http://target.example:{site.place[1]}/end"})
         now_open += 1
         most = max(most, now_open)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(USE)
         now_open -= 1
         return web.Response()
 
