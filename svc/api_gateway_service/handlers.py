@@ -158,10 +158,10 @@ class Handlers:
         return await self._news.get_news_bytes(call.actor, request)
 
     async def stream_news(self, call: Call) -> Answer:
-        # The header wins: a browser that comes back asks for the same URL as before.
-        place = call.head.last_event_id or call.arguments.get("since")
+        # The later wins: a browser that comes back asks for the same URL as before.
+        places = [_read_entry_id(text) for text in (call.arguments.get("since"), call.head.last_event_id) if text]
         return EventStream(
-            partial(self._streams.open, call.identity, call.confirm, _read_entry_id(place) if place else None),
+            partial(self._streams.open, call.identity, call.confirm, places[-1] if places else None),
             write_timeout=self._streams.bounds.write_timeout,
         )
 

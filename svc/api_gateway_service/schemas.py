@@ -286,7 +286,16 @@ NEWS_PAGE: Final = Reply(
 )
 NEWS_STREAM: Final = Reply(
     "News as it comes, in the form of server-sent events.",
-    {"type": "string", "examples": ['id: 3742215680000000001\ndata: {"Id":"3742215680000000001","EventType":0}\n\n']},
+    _object(
+        "One event: its fields, as text.",
+        optional={
+            "event": _text(
+                "What it is, if it is no entry.", "removed", enum=["message", "removed", "present", "reset", "end"]
+            )
+        },
+        id=_text("For Last-Event-ID.", "3742215680000000001", pattern="^[0-9]{1,19}$"),
+        data=_text("An entry, or what the event's name stands for: a JSON object.", '{"Id":"3742215680000000001"}'),
+    ),
     media_type="text/event-stream",
 )
 FOLLOWERS: Final = Reply(

@@ -101,7 +101,8 @@ def main() -> None:
     options = parser.parse_args()
     results = {}
     # Limits are for people: here a refusal by them would hide what is looked for.
-    environment = {"RATE_LIMIT_FACTOR": "0"}
+    # A stream of news tells what there is and ends.
+    environment = {"RATE_LIMIT_FACTOR": "0", "NEWS_STREAM_LIFETIME": "0.1", "NEWS_STREAMS_OF_USER": "1000"}
     with (
         tempfile.TemporaryDirectory() as folder,
         running_stack(Path(folder) / "data", users=[USER, "bob"], environment=environment) as stack,

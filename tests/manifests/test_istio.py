@@ -1,5 +1,6 @@
 """The mesh agrees with the tables of who may do what and with our clients' deadlines, and has what our pods need."""
 
+import math
 import re
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from pkg.runtime.access import ALLOWED_CALLERS, API_GATEWAY, LINK_MANAGER, OPERA
 from pkg.runtime.http_client import DEFAULT_TIMEOUT
 from pkg.runtime.server import KEEP_ALIVE
 from pkg.runtime.settings import ServiceSettings
-from svc.api_gateway_service.routes import FILE_PATHS
+from svc.api_gateway_service.routes import FILE_PATHS, STREAM_PATHS
 from svc.link_checker_service.app import FUNCTION_TIMEOUT
 from tests.manifests.mesh import FILE, calls_of, render_policies
 from tests.manifests.objects import Object, find, of_kind, selects, workloads
@@ -98,7 +99,8 @@ def routes(objects: list[Object]) -> list[tuple[str, set[str], float, Object]]:
         (
             route["route"][0]["destination"]["host"],
             {match["uri"]["exact"] for match in route.get("match", []) if "uri" in match},
-            float(route["timeout"].removesuffix("s")),
+            # 0 is without end (https://istio.io/latest/docs/reference/config/networking/virtual-service/).
+            float(route["timeout"].removesuffix("s")) or math.inf,
             route,
         )
         for service in of_kind(objects, "VirtualService")
@@ -119,8 +121,12 @@ def test_the_mesh_waits_longer_than_clients_and_services(meshed: list[Object]) -
 
 
 def test_what_takes_long_has_the_time(meshed: list[Object]) -> None:
-    found = {host: paths for host, paths, _, _ in routes(meshed) if paths}
-    assert found == {API_GATEWAY: set(FILE_PATHS), LINK_MANAGER: {"/import", "/export"}}
+    found = {(host, seconds == math.inf): paths for host, paths, seconds, _ in routes(meshed) if paths}
+    assert found == {
+        (API_GATEWAY, False): set(FILE_PATHS),
+        (API_GATEWAY, True): set(STREAM_PATHS),
+        (LINK_MANAGER, False): {"/import", "/export"},
+    }
 
 
 def test_nothing_is_tried_twice_but_by_our_clients(meshed: list[Object]) -> None:
