@@ -22,6 +22,7 @@ APART: Final = {
     "argocd": "Argo CD's Applications add it; see test_argocd.py",
     "nuclio": "its pods are Nuclio's; see test_overlays.py",
     "blue-green": "it takes two releases and comes last; see test_release_steps.py",
+    "canary": "it comes last, after autoscaling; see test_canary.py",
     "canary-track": "it takes a release of its own and comes last; see test_release_steps.py",
 }
 #: Overlay and component.
