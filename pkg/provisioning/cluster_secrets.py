@@ -1,5 +1,6 @@
 """The Secrets of a cluster, by the names and keys by which the manifests know them."""
 
+import hmac
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
@@ -7,9 +8,10 @@ from typing import Any, Final
 
 import yaml
 
+from pkg.events.operator import ADMINISTRATOR as NATS_ADMINISTRATOR
 from pkg.provisioning.databases import DATABASES
 from pkg.provisioning.mutual_auth import parties, render_mutual_auth
-from pkg.provisioning.nats_users import PERMISSIONS, render_authorization
+from pkg.provisioning.nats_users import PERMISSIONS, render_authorization, render_routes
 from pkg.provisioning.valkey_users import ADMINISTRATOR, RULES, render_access_list
 from pkg.runtime.access import API_GATEWAY
 
@@ -19,6 +21,10 @@ type Secrets = Mapping[str, Mapping[str, str]]
 GITHUB: Final = "github-creds"
 GITHUB_CLIENT_ID: Final = "github-client-id"
 GITHUB_CLIENT_SECRET: Final = "github-client-secret"  # noqa: S105  # the name of one, as the next ones
+NATS_LIST: Final = "nats-cluster-authorization"
+#: As the pods of a StatefulSet are called.
+NATS_SERVERS: Final = tuple(f"nats-cluster-{number}.nats-cluster:6222" for number in range(3))
+_ROUTES: Final = "routes.conf"
 VALKEY_LIST: Final = "news-manager-redis-acl"
 _PASSWORD: Final = "password"  # noqa: S105
 _MUTUAL_AUTH: Final = "mutual-auth.yaml"
@@ -51,12 +57,21 @@ def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Secrets:
     """
     secrets = {name: {_PASSWORD: "\n".join(values_of(value))} for name, value in _SINGLE_VALUES.items()}
     authorization = json.dumps(render_authorization(lambda user: values_of(f"nats.{user}")[0]), indent=2)
-    secrets["nats-cluster-authorization"] = {"authorization.conf": f"authorization: {authorization}\n"}
+    secrets[NATS_LIST] = {
+        "authorization.conf": f"authorization: {authorization}\n",
+        # For a cluster of several.
+        _ROUTES: render_routes(_routes_password(values_of(f"nats.{NATS_ADMINISTRATOR}")[0]), NATS_SERVERS),
+    }
     access_list = render_access_list(lambda user: values_of(f"valkey.{user}"), _VALKEY_USERS)
     secrets[VALKEY_LIST] = {"users.acl": access_list}
     for name, party in _MUTUAL_AUTH_SECRETS.items():
         secrets[name] = {_MUTUAL_AUTH: render_mutual_auth(party, values_of)}
     return secrets
+
+
+def _routes_password(administrators: str) -> str:
+    """Of the servers among each other. Who may do everything in NATS may know it, and nobody has to keep it."""
+    return hmac.digest(administrators.encode(), b"routes", "sha256").hex()
 
 
 def render_github(client_id: str, client_secret: str) -> Secrets:

@@ -63,3 +63,9 @@ def render_authorization(password_of: Callable[[str], str]) -> dict[str, Any]:
             for user, permissions in PERMISSIONS.items()
         ]
     }
+
+
+def render_routes(password: str, servers: Sequence[str]) -> str:
+    """What stands under ``cluster`` in each server's configuration: who the others are, and how they are known."""
+    routes = ", ".join(f'"nats://routes:{password}@{server}"' for server in servers)
+    return f'authorization {{user: routes, password: "{password}", timeout: 5}}\nroutes: [{routes}]\n'

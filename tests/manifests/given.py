@@ -55,8 +55,15 @@ def lay_out(objects: Iterable[Object], workload: Workload, container: Object, se
     variables: dict[str, str] = {}
     for source in container.get("envFrom", []):
         variables |= maps[source["configMapRef"]["name"]]
-    variables |= {variable["name"]: variable["value"] for variable in container.get("env", [])}
+    variables |= {variable["name"]: _value(variable, workload) for variable in container.get("env", [])}
     return Given(root, Variables({name: _moved(name, value, root) for name, value in variables.items()}))
+
+
+def _value(variable: Object, workload: Workload) -> str:
+    if "value" in variable:
+        return str(variable["value"])
+    assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}, variable
+    return f"{workload.name}-0"
 
 
 def _moved(name: str, value: str, root: Path) -> str:

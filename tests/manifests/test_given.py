@@ -23,6 +23,7 @@ from svc.social_graph_service.settings import SocialGraphServiceSettings
 from svc.user_service.settings import UserServiceSettings, UserSweepSettings
 from tests.manifests.given import Given, Variables, lay_out, make_secrets
 from tests.manifests.objects import ROOT, Change, Object, Workload, of_kind, workloads
+from tests.manifests.renders import Renders, Variant
 from tests.manifests.test_flows import read_flows
 
 #: What each image of ours reads, for its own command and for those that the manifests give it.
@@ -72,7 +73,7 @@ PROGRAMS: Final[Mapping[str, Callable[[Variables], object]]] = {
     "infinity": read_for_operator,
 }
 #: Read by the images of others.
-OTHERS: Final = {"PGDATA", "POSTGRES_PASSWORD_FILE", "POSTGRES_INITDB_ARGS"}
+OTHERS: Final = {"PGDATA", "POSTGRES_PASSWORD_FILE", "POSTGRES_INITDB_ARGS", "POD_NAME"}
 
 
 def given_faults(objects: list[Object], folder: Path) -> Iterator[str]:
@@ -268,11 +269,12 @@ def check_nats(objects: list[Object], folder: Path) -> "subprocess.CompletedProc
     given = lay_out(objects, workload, container, make_secrets(), folder)
     configuration = given.path(container["args"][container["args"].index("--config") + 1])
     command = [str(nats_binary()), "--config", str(configuration), "-t"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, env=dict(given.variables), capture_output=True, text=True, check=False, timeout=30)
 
 
-def test_nats_understands_its_configuration(objects: list[Object], tmp_path: Path) -> None:
-    done = check_nats(objects, tmp_path)
+@pytest.mark.parametrize("overlay", ["minikube", "production"])
+def test_nats_understands_its_configuration(renders: Renders, overlay: str, tmp_path: Path) -> None:
+    done = check_nats(renders.of(Variant(overlay)), tmp_path)
     assert done.returncode == 0, done.stderr
 
 
