@@ -8,6 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from pkg.events import outbox_reader
 from pkg.events.bus import Publisher
 from pkg.events.memory_bus import MemoryBus
 from pkg.events.messages import LINK_EVENTS, PARTITIONS, STREAM, Message, partition_of, read_event
@@ -320,3 +321,19 @@ async def test_a_nats_that_goes_and_comes_back_gets_all_of_many_once(
         async with open_bus(nats.server.address("administrator"), SOURCE) as bus:
             state = (await bus.ask(f"STREAM.INFO.{STREAM}"))["state"]
             assert state["messages"] == len(told) == 20_000
+
+
+async def test_however_long_the_outbox_is_the_relay_looks_only_at_what_it_wants(pool: asyncpg.Pool) -> None:
+    now = SystemClock().now()
+    async with pool.acquire() as connection, connection.transaction():
+        # A small table is read whole, unless that is forbidden.
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        for statement, arguments, index in (
+            (outbox_reader._READ, (list(range(PARTITIONS)), 250, 500), "outbox_waiting"),
+            (outbox_reader._OLDEST, ([3],), "outbox_waiting"),
+            (outbox_reader._MARK, ([1] * 500, list(range(500)), now), "outbox_pkey"),
+            (outbox_reader._REMOVE, (now, 5_000), "outbox_published"),
+        ):
+            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *arguments))
+            assert {word for word in plan.split() if word.startswith("outbox_") and word != "outbox_1"} == {index}, plan
+            assert "Seq Scan" not in plan, plan
