@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from pkg.link_manager.manager import LinkManager
 from pkg.link_manager.memory_store import MemoryLinkStore
+from pkg.news_manager.feed_builder import FeedBuilder
 from pkg.news_manager.feed_writer import FeedWriter
 from pkg.news_manager.manager import NewsManager
 from pkg.news_manager.memory_store import MemoryNewsStore
@@ -99,7 +100,7 @@ def build_world(*, max_links_per_user: int = 100, on_revoked: OnRevoked = _tell_
     links = LinkManager(MemoryLinkStore(events), users, graph, clock, ids, max_links_per_user=max_links_per_user)
     news_store = MemoryNewsStore(clock)
     feeds = FeedWriter(news_store, graph, links, clock)
-    news = NewsManager(news_store)
+    news = NewsManager(news_store, FeedBuilder(news_store, graph, links))
     holders = {DeletionStep.SOCIAL_GRAPH: graph, DeletionStep.LINKS: links, DeletionStep.NEWS: news}
     worker = DeletionWorker(deletion_store, holders, clock, ids)
     return MemoryWorld(users, graph, links, news, feeds, worker, clock, events)

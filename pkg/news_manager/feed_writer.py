@@ -6,27 +6,18 @@ followed before it happened.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import batched
 from typing import Final, Protocol
 
-from pkg.news_manager.entry_ids import make_entry_id
-from pkg.news_manager.store import LIFETIME, Change, Entry, FollowOrder, LinkEnd, NewsStore
+from pkg.news_manager.entries import entry_of_event, entry_of_link
+from pkg.news_manager.store import LIFETIME, Change, Entry, FollowOrder, LinkEnd, NewsStore, Share, Timeline
 from pkg.object_model.clock import Clock
-from pkg.object_model.errors import NotFound, PermissionDenied
+from pkg.object_model.errors import NotFound
 from pkg.object_model.events import Event, FollowEvent, LinkEvent, LinkEventType
-from pkg.object_model.types import (
-    Actor,
-    GetLinksRequest,
-    IdPage,
-    Link,
-    LinkPage,
-    NewsEvent,
-    NewsEventType,
-    Visibility,
-)
+from pkg.object_model.types import Actor, FollowCounts, IdPage, Relationship, SharedLink, Visibility
 
 #: Links of a user that come into the feed of who begins to follow them.
 BACKFILLED_LINKS: Final = 20
@@ -34,24 +25,24 @@ BACKFILLED_LINKS: Final = 20
 FOLLOWERS_AT_ONCE: Final = 10_000
 #: Authors whose followers are asked for at once.
 AUTHORS_AT_ONCE: Final = 8
-#: An entry tells of a link and is not the link: what is longer is cut, so that feeds stay small whatever is saved.
-MAX_DESCRIPTION_SHOWN: Final = 1_000
-#: Characters, of all tags of an entry together.
-MAX_TAGS_SHOWN: Final = 2_000
-
-_ELLIPSIS: Final = "…"
+#: An author with more followers has a timeline, and pushes to nobody.
+PUSH_THRESHOLD: Final = 10_000
 
 
 class FollowerSource(Protocol):
     """The part of the social graph that is needed here."""
 
     async def get_follower_ids(self, user_id: int, start_token: str, limit: int) -> IdPage: ...
+    async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts: ...
+    async def get_relationship(self, actor: Actor | None, viewer_id: int, user_id: int) -> Relationship: ...
 
 
 class LinkSource(Protocol):
     """The part of the link manager that is needed here."""
 
-    async def get_links(self, actor: Actor | None, request: GetLinksRequest) -> LinkPage: ...
+    async def get_shared_links(
+        self, user_ids: Collection[int], limit: int, changed_after: datetime | None = None
+    ) -> list[SharedLink]: ...
 
 
 @dataclass(slots=True)
@@ -83,12 +74,15 @@ class FeedWriter:
         clock: Clock,
         *,
         lifetime: timedelta = LIFETIME,
+        push_threshold: int = PUSH_THRESHOLD,
     ) -> None:
+        """``push_threshold``: followers above which an author gets a timeline; one ends at four fifths of it."""
         self._store = store
         self._followers = followers
         self._links = links
         self._clock = clock
         self._lifetime = lifetime
+        self._push_threshold = push_threshold
 
     async def handle(self, events: Iterable[Event]) -> None:
         """Works on a run of events, those of links and those of follows each in their order. After a failure it may be
@@ -120,11 +114,11 @@ class FeedWriter:
         if event.bulk or event.timestamp < self._clock.now() - self._lifetime:
             return None
         if event.type is LinkEventType.IMPORTED:
-            return _entry_of_event(event) if event.count and event.visibility is not Visibility.PRIVATE else None
+            return entry_of_event(event) if event.count and event.visibility is not Visibility.PRIVATE else None
         if event.type is LinkEventType.DELETED or event.visibility is Visibility.PRIVATE:
             return LinkEnd(author_id=event.user_id, link_id=event.link_id, version=event.version)
         # Added or updated: the link's one entry, whether or not it had one.
-        return _entry_of_event(event)
+        return entry_of_event(event)
 
     async def _change_entries(self, changes: Sequence[Entry | LinkEnd]) -> None:
         news: dict[int, _News] = {}
@@ -132,7 +126,13 @@ class FeedWriter:
             news.setdefault(change.author_id, _News()).note(change, became)
         # Once for all that an author did in this run: asking for followers, and going through them, is what costs.
         told = [(author_id, some) for author_id, some in news.items() if some.entry_ids]
-        for authors in batched(told, AUTHORS_AT_ONCE):
+        timelines = await self._store.find_timelines([author_id for author_id, _ in told]) if told else {}
+        pushed = [
+            (author_id, some)
+            for author_id, some in told
+            if author_id not in timelines or not await self._note(author_id, some, timelines[author_id])
+        ]
+        for authors in batched(pushed, AUTHORS_AT_ONCE):
             pages = await asyncio.gather(
                 *(self._followers.get_follower_ids(author_id, "", FOLLOWERS_AT_ONCE) for author_id, _ in authors),
                 return_exceptions=True,
@@ -144,11 +144,52 @@ class FeedWriter:
                 await self._tell_followers(author_id, some, page)
 
     async def _tell_followers(self, author_id: int, news: _News, page: IdPage) -> None:
+        if await self._has_many(author_id, page):
+            # Open before the followers are looked for: who begins to follow after that joins by themselves.
+            await self._store.open_timeline(author_id)
+            if await self._store.note_in_timeline(author_id, news.entry_ids):
+                await self._tell_of_timeline(author_id, "")
+                return
+        many_pages = bool(page.next_page_token)
+        place = await self._store.find_progress(author_id, news.entry_ids) if many_pages else ""
+        if place:
+            page = await self._followers.get_follower_ids(author_id, place, FOLLOWERS_AT_ONCE)
         while True:
             await self._store.push(author_id, news.entry_ids, news.replaced, page.user_ids)
+            if many_pages:
+                await self._store.keep_progress(author_id, news.entry_ids, page.next_page_token)
             if not page.next_page_token:
                 return
             page = await self._followers.get_follower_ids(author_id, page.next_page_token, FOLLOWERS_AT_ONCE)
+
+    async def _has_many(self, author_id: int, first_page: IdPage) -> bool:
+        followers = len(first_page.user_ids)
+        if first_page.next_page_token:
+            followers = (await self._followers.get_counts(None, author_id)).followers
+        return followers > self._push_threshold
+
+    # --- timelines ----------------------------------------------------------------------------------------------------
+
+    async def _note(self, author_id: int, news: _News, timeline: Timeline) -> bool:
+        """Whether the author still has a timeline, in which it is now."""
+        followers = (await self._followers.get_counts(None, author_id)).followers
+        # Not at the threshold itself, so that who is near it does not go to and fro.
+        if followers <= self._push_threshold * 4 // 5:
+            await self._store.close_timeline(author_id)
+            return False
+        if not await self._store.note_in_timeline(author_id, news.entry_ids):
+            return False
+        if timeline.untold is not None:
+            await self._tell_of_timeline(author_id, timeline.untold)
+        return True
+
+    async def _tell_of_timeline(self, author_id: int, place: str | None) -> None:
+        """Goes on from ``place``. Whoever fails here goes on with the same event, or with the author's next."""
+        while place is not None:
+            page = await self._followers.get_follower_ids(author_id, place, FOLLOWERS_AT_ONCE)
+            await self._store.join_timeline(author_id, page.user_ids)
+            place = page.next_page_token or None
+            await self._store.keep_untold(author_id, place)
 
     # --- follows ------------------------------------------------------------------------------------------------------
 
@@ -156,76 +197,30 @@ class FeedWriter:
         order = FollowOrder(event.timestamp, event.id)
         if not await self._store.set_following(event.follower_id, event.followed_id, order, True):
             return
-        entries = [_entry_of_link(event, link) for link in await self._recent_links(event)]
-        entry_ids = await self._store.find_or_save_entries(entries)
-        await self._store.merge(event.follower_id, event.followed_id, order, entry_ids)
+        # A feed that is built later is built with this author.
+        if not await self._store.has_feed(event.follower_id) or not await self._holds(event):
+            return
+        # In this order: what is saved after the timeline was looked for is pushed, or is among the links.
+        timelines = await self._store.find_timelines([event.followed_id])
+        found = await self._links.get_shared_links([event.followed_id], BACKFILLED_LINKS)
+        author = Actor(event.followed_id, event.followed)
+        ids = await self._store.find_or_save_entries([entry_of_link(author, shared.link) for shared in found])
+        share = Share(
+            event.followed_id,
+            [entry_id for entry_id in ids if entry_id is not None],
+            timeline=event.followed_id in timelines,
+        )
+        await self._store.merge(event.follower_id, share, order)
+
+    async def _holds(self, event: FollowEvent) -> bool:
+        """The store may have forgotten that it has ended."""
+        try:
+            relationship = await self._followers.get_relationship(None, event.follower_id, event.followed_id)
+        except NotFound:
+            return False
+        return relationship is Relationship.FOLLOWING
 
     async def _on_unfollowed(self, event: FollowEvent) -> None:
         order = FollowOrder(event.timestamp, event.id)
         if await self._store.set_following(event.follower_id, event.followed_id, order, False):
             await self._store.drop_author(event.follower_id, event.followed_id, order)
-
-    async def _recent_links(self, event: FollowEvent) -> Sequence[Link]:
-        """As the follower may see them."""
-        request = GetLinksRequest(username=event.followed, limit=BACKFILLED_LINKS)
-        try:
-            page = await self._links.get_links(Actor(event.follower_id, event.follower), request)
-        except (NotFound, PermissionDenied):
-            # Gone, renamed or closed meanwhile: there is nothing to show, and no use in trying again.
-            return []
-        return [link for link in page.links if link.visibility is not Visibility.PRIVATE]
-
-
-def _entry_of_event(event: LinkEvent) -> Entry:
-    return Entry(
-        author_id=event.user_id,
-        link_id=event.link_id,
-        event=NewsEvent(
-            id=make_entry_id(event.timestamp, event.id, event.user_id),
-            event_type=NewsEventType(event.type),
-            username=event.username,
-            url=event.url,
-            timestamp=event.timestamp,
-            title=event.title,
-            description=_excerpt(event.description),
-            tags=_some_tags(event.tags),
-            status=event.status,
-            version=event.version,
-            count=event.count,
-        ),
-    )
-
-
-def _entry_of_link(event: FollowEvent, link: Link) -> Entry:
-    """For a link of which no event is remembered."""
-    return Entry(
-        author_id=event.followed_id,
-        link_id=link.id,
-        event=NewsEvent(
-            id=make_entry_id(link.created_at, link.id, event.followed_id),
-            event_type=NewsEventType.LINK_ADDED,
-            username=event.followed,
-            url=link.url,
-            timestamp=link.created_at,
-            title=link.title,
-            description=_excerpt(link.description),
-            tags=_some_tags(link.tags),
-            status=link.status,
-            version=link.version,
-        ),
-    )
-
-
-def _excerpt(text: str) -> str:
-    return text if len(text) <= MAX_DESCRIPTION_SHOWN else text[: MAX_DESCRIPTION_SHOWN - 1] + _ELLIPSIS
-
-
-def _some_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    room = MAX_TAGS_SHOWN
-    shown = []
-    for tag in tags:
-        room -= len(tag)
-        if room < 0:
-            break
-        shown.append(tag)
-    return tuple(shown)

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from pkg.news_manager.store import NewsStore, Stretch
+from pkg.news_manager.feed_builder import FeedBuilder, feed_being_built
+from pkg.news_manager.store import FeedNotBuiltError, NewsStore, Stretch
 from pkg.object_model import interfaces
 from pkg.object_model.erasure import erase_part
 from pkg.object_model.errors import InvalidArgument, PermissionDenied
@@ -11,9 +12,15 @@ from pkg.object_model.paging import check_page_limit, decode_page_token, encode_
 from pkg.object_model.types import Actor, GetNewsRequest, NewsPage
 
 
+class _Numbered(Protocol):
+    @property
+    def id(self) -> int: ...
+
+
 class NewsManager(interfaces.NewsManager):
-    def __init__(self, store: NewsStore) -> None:
+    def __init__(self, store: NewsStore, builder: FeedBuilder) -> None:
         self._store = store
+        self._builder = builder
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage:
         """The actor's feed, newest first.
@@ -21,13 +28,14 @@ class NewsManager(interfaces.NewsManager):
         Raises:
             PermissionDenied: the feed is somebody else's (``not_yours``).
             InvalidArgument: ``invalid_limit``, ``invalid_since`` or ``invalid_start_token``.
+            Unavailable: the feed has to be built first, and that takes a moment (``feed_being_built``).
         """
-        entries, tokens = await _find_view(actor, request).read(self._store.read_feed)
+        entries, tokens = await self._read(_find_view(actor, request), self._store.read_feed)
         return NewsPage([entry.event for entry in entries], tokens.next, tokens.prev)
 
     async def get_news_bytes(self, actor: Actor | None, request: GetNewsRequest) -> bytes:
         """Put together of what the store holds, which nobody has to read for it. Raises as ``get_news``."""
-        entries, tokens = await _find_view(actor, request).read(self._store.read_feed_json)
+        entries, tokens = await self._read(_find_view(actor, request), self._store.read_feed_json)
         events = b",".join([entry.content for entry in entries])
         # A token has no character that JSON would have to escape.
         return b'{"events":[%b],"NextPageToken":"%b","PrevPageToken":"%b","err":""}' % (
@@ -40,10 +48,17 @@ class NewsManager(interfaces.NewsManager):
         """Raises InvalidArgument (``invalid_start_token``)."""
         return await erase_part(self._store.erase_user, user_id, start_token)
 
-
-class _Numbered(Protocol):
-    @property
-    def id(self) -> int: ...
+    async def _read[EntryT: _Numbered](
+        self, view: "_View", read: Callable[[int, Stretch, int], Awaitable[Sequence[EntryT]]]
+    ) -> tuple[Sequence[EntryT], "_Tokens"]:
+        try:
+            return await view.read(read)
+        except FeedNotBuiltError:
+            await self._builder.build(view.reader_id)
+        try:
+            return await view.read(read)
+        except FeedNotBuiltError as lost:
+            raise feed_being_built() from lost
 
 
 class _Tokens(NamedTuple):

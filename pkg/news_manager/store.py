@@ -1,25 +1,33 @@
 """What news needs of a store: entries, one for each link, and for each reader a feed, which is a list of entries.
 
 A feed holds ids, an entry is kept once. So an entry that ends is gone from every feed at once, at no cost for its
-author: readers skip what is no more. Feeds and entries are bounded and end some time after their last change.
+author: readers skip what is no more. Feeds and entries are bounded; an entry ends some time after its last change, a
+feed some time after it was read last. A feed that is not there is built before it is read: nothing is pushed into it
+until then.
+
+What an author with many followers does is not pushed. It is noted in a timeline of the author's own, and a feed that
+takes from the timeline does so when it is read.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from pkg.object_model import erasure
 from pkg.object_model.types import NewsEvent
 
-#: A feed holds the newest of these.
+#: A feed holds the newest of these, a timeline the latest.
 MAX_FEED_LENGTH: Final = 1_000
-#: What is older is no news.
+#: What is older is no news, and a feed that was not read for so long ends.
 LIFETIME: Final = timedelta(days=30)
 #: For so long a follow or unfollow that comes late is known to be late.
 FOLLOW_MEMORY: Final = timedelta(days=30)
 #: Longer than telling all followers of an entry can take: so long is it remembered that somebody left meanwhile.
 LEAVING: Final = timedelta(hours=1)
+#: A feed whose builder does nothing for so long is begun anew.
+BUILDING: Final = timedelta(seconds=20)
 #: For so long nothing that is heard of a user who is gone has any effect: longer than a dead letter (30 days) and, when
 #: it is told again, the stream (7 days) keep an event.
 GONE_MEMORY: Final = timedelta(days=40)
@@ -79,6 +87,41 @@ class Stretch(NamedTuple):
     oldest: bool = False
 
 
+class FeedNotBuiltError(Exception):
+    """There is no such feed: it was never read, or not for long, or the store has lost it."""
+
+
+class Beginning(StrEnum):
+    """What became of the attempt to begin a feed."""
+
+    BEGUN = "begun"
+    #: Somebody else has begun it, and has not finished yet.
+    BUSY = "busy"
+    #: It is there.
+    BUILT = "built"
+    #: The reader has left for good.
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one author is to a feed that is being built."""
+
+    author_id: int
+    entry_ids: Sequence[int]
+    #: The feed takes from the author's timeline.
+    timeline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """An author's whose entries are not pushed."""
+
+    #: Which followers are to be told next that their feeds take from it, as the social graph names the place; None when
+    #: all have been told.
+    untold: str | None = None
+
+
 class NewsStore(Protocol):
     """Every method may be repeated, after a failure in the middle of it too.
 
@@ -95,10 +138,10 @@ class NewsStore(Protocol):
         about many links is kept beside all others. An end ends the link's entry, and keeps away what is not newer.
         """
 
-    async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int]:
-        """Of one author's links: the id of the entry that each has, ``entries`` where it has none.
+    async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int | None]:
+        """The id of the entry that each link has, which is the one of ``entries`` where it had none.
 
-        A link that has ended is left out. An event of the same version may still replace what is saved here.
+        None for a link that has ended. An event of the same version may still replace what is saved here.
         """
 
     # --- feeds --------------------------------------------------------------------------------------------------------
@@ -108,23 +151,69 @@ class NewsStore(Protocol):
     ) -> None:
         """Puts entries into the feeds of followers, each in its place and once, and takes those out that they replace.
 
-        Followers who left the author within ``LEAVING`` are passed over.
+        Followers who left the author within ``LEAVING`` are passed over, and those who have no feed.
         """
+
+    async def find_progress(self, author_id: int, entry_ids: Collection[int]) -> str:
+        """Which followers are to get these entries next, as it was kept for all of them; "" for the first."""
+
+    async def keep_progress(self, author_id: int, entry_ids: Collection[int], place: str) -> None:
+        """For an hour; "" is kept by forgetting."""
 
     async def set_following(self, follower_id: int, author_id: int, order: FollowOrder, following: bool) -> bool:
         """Whether this is the newest that is known of the two; a repeat is."""
 
-    async def merge(self, follower_id: int, author_id: int, order: FollowOrder, entry_ids: Sequence[int]) -> None:
-        """Puts the author's entries into a feed, unless something newer than ``order`` is known of the two."""
+    async def merge(self, follower_id: int, share: Share, order: FollowOrder) -> None:
+        """Gives an author's share to a feed, if there is one and nothing newer than ``order`` is known of the two."""
 
     async def drop_author(self, follower_id: int, author_id: int, order: FollowOrder) -> None:
         """Takes the author's entries out of a feed, unless something newer than ``order`` is known of the two."""
 
     async def read_feed(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[Entry]:
-        """At most ``limit``, and the newest first, whichever end of the stretch they are of."""
+        """At most ``limit``, and the newest first, whichever end of the stretch they are of.
+
+        What is new in timelines is taken from them first, unless only what is older than something is wanted.
+
+        Raises:
+            FeedNotBuiltError: there is no such feed.
+        """
 
     async def read_feed_json(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[EntryJson]:
         """``read_feed`` for those who pass the entries on."""
+
+    # --- building a feed ----------------------------------------------------------------------------------------------
+
+    async def has_feed(self, reader_id: int) -> bool:
+        """Or one that is being built."""
+
+    async def begin_feed(self, reader_id: int, builder: str) -> Beginning:
+        """From now on what is pushed comes into the feed. Who builds it has to go on within ``BUILDING``."""
+
+    async def fill_feed(self, reader_id: int, builder: str, shares: Sequence[Share]) -> bool:
+        """Authors whom the reader left within ``LEAVING`` are passed over. False: it is no longer the builder's."""
+
+    async def finish_feed(self, reader_id: int, builder: str) -> bool:
+        """The feed may be read. False: it is no longer the builder's."""
+
+    # --- timelines ----------------------------------------------------------------------------------------------------
+
+    async def find_timelines(self, author_ids: Collection[int]) -> Mapping[int, Timeline]:
+        """Of those authors who have one."""
+
+    async def open_timeline(self, author_id: int) -> None:
+        """Nobody is told of it yet. One that is open stays as it is."""
+
+    async def note_in_timeline(self, author_id: int, entry_ids: Collection[int]) -> bool:
+        """Whether the author has a timeline."""
+
+    async def join_timeline(self, author_id: int, follower_ids: Sequence[int]) -> None:
+        """Has the feeds of followers take from it. Passes over whom ``push`` passes over."""
+
+    async def keep_untold(self, author_id: int, place: str | None) -> None:
+        """Which followers are to be told next."""
+
+    async def close_timeline(self, author_id: int) -> None:
+        """From now on the author's entries are pushed. What was noted is still taken."""
 
     # --- leaving ------------------------------------------------------------------------------------------------------
 

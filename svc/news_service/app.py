@@ -10,6 +10,7 @@ from pkg.clients.social_graph_client import SocialGraphClient
 from pkg.events.consumer import PATIENCE, Consumer
 from pkg.events.consumers import NEWS
 from pkg.events.nats_bus import connect_nats
+from pkg.news_manager.feed_builder import FeedBuilder
 from pkg.news_manager.feed_writer import FeedWriter
 from pkg.news_manager.manager import NewsManager
 from pkg.news_manager.redis_store import RedisNewsStore
@@ -36,13 +37,17 @@ async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
     async with connect_redis(settings.redis) as redis, HttpSession() as session, connect_nats(settings) as bus:
-        store = RedisNewsStore(redis)
+        store = RedisNewsStore(redis, max_length=settings.feed_length, lifetime=settings.lifetime)
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         graph = SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager))
         links = LinkClient(peer(LINK_MANAGER, settings.link_manager))
-        writer = FeedWriter(store, graph, links, clock)
+        writer = FeedWriter(
+            store, graph, links, clock, lifetime=settings.lifetime, push_threshold=settings.push_threshold
+        )
+        builder = FeedBuilder(store, graph, links, max_length=settings.feed_length)
         readiness: dict[str, Check] = {"store": store.check}
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(builder.close)
             if settings.consume:
                 consumer = Consumer(
                     bus.subscribe(NEWS),
@@ -56,7 +61,7 @@ async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService
                 # reading while NATS is away, and events wait in the outboxes.
                 readiness["events"] = once(bus.check)
                 await stack.enter_async_context(run_in_background(consumer.run()))
-            manager = NewsManager(store)
+            manager = NewsManager(store, builder)
             caller_auth = check_callers(settings, mutual_auth, clock)
             http = build_http_service(
                 settings, build_app(manager, caller_auth, docs=settings.is_local), readiness=readiness

@@ -1,10 +1,13 @@
 """What the news service is told from outside."""
 
+from datetime import timedelta
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from pkg.events.settings import EventSettings
+from pkg.news_manager.feed_writer import PUSH_THRESHOLD
+from pkg.news_manager.store import LIFETIME, MAX_FEED_LENGTH
 from pkg.runtime.access import NEWS_MANAGER
 from pkg.runtime.redis import RedisAddress
 from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, ServiceAddress
@@ -25,10 +28,21 @@ class NewsServiceSettings(EventSettings):
     redis_tls: bool = Field(default=False, validation_alias="NEWS_REDIS_TLS")
     redis_password: SecretFile = Field(validation_alias="NEWS_REDIS_PASSWORD_FILE")
 
+    #: Entries that a feed holds at most.
+    feed_length: int = Field(default=MAX_FEED_LENGTH, ge=20, le=5_000, validation_alias="NEWS_FEED_LENGTH")
+    #: Days after which an entry, and a feed that nobody reads, is gone.
+    lifetime_days: int = Field(default=LIFETIME.days, ge=1, le=365, validation_alias="NEWS_LIFETIME_DAYS")
+    #: Followers above which an author's saves are not pushed to each, but read by each.
+    push_threshold: int = Field(default=PUSH_THRESHOLD, ge=1, le=10_000_000, validation_alias="NEWS_PUSH_THRESHOLD")
+
     link_manager_host: HostName = Field(validation_alias="LINK_MANAGER_SERVICE_HOST")
     link_manager_port: PortNumber = Field(default=8080, validation_alias="LINK_MANAGER_SERVICE_PORT")
     social_graph_manager_host: HostName = Field(validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_HOST")
     social_graph_manager_port: PortNumber = Field(default=9090, validation_alias="SOCIAL_GRAPH_MANAGER_SERVICE_PORT")
+
+    @property
+    def lifetime(self) -> timedelta:
+        return timedelta(days=self.lifetime_days)
 
     @property
     def http_port(self) -> int:

@@ -10,6 +10,7 @@ from pkg.news_manager.store import LIFETIME, MAX_FEED_LENGTH, NewsStore
 from pkg.object_model.clock import SystemClock
 from pkg.runtime.redis import connect_redis
 from tests.conftest import TestValkey
+from tests.contract.news_store.entries import ALICE, BOB, CAROL, DAVE, open_feed
 
 type MakeStore = Callable[..., NewsStore]
 
@@ -40,5 +41,8 @@ def make_store(request: pytest.FixtureRequest) -> MakeStore:
 
 
 @pytest.fixture
-def store(make_store: MakeStore) -> NewsStore:
-    return make_store()
+async def store(make_store: MakeStore) -> NewsStore:
+    """With feeds that are there, and empty."""
+    store = make_store()
+    await open_feed(store, ALICE, BOB, CAROL, DAVE)
+    return store

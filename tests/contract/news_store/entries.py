@@ -1,9 +1,10 @@
 """Entries, as tests need them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from pkg.news_manager.entry_ids import make_entry_id
-from pkg.news_manager.store import Change, Entry, LinkEnd, NewsStore, Stretch
+from pkg.news_manager.store import Beginning, Change, Entry, FollowOrder, LinkEnd, NewsStore, Share, Stretch
 from pkg.object_model.types import LinkStatus, NewsEvent, NewsEventType
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -44,7 +45,23 @@ async def end(store: NewsStore, author_id: int, link_id: int, version: int) -> i
     return became.ended
 
 
+async def open_feed(store: NewsStore, *reader_ids: int) -> None:
+    """As if it had been read once before."""
+    for reader_id in reader_ids:
+        if await store.begin_feed(reader_id, "a test") is Beginning.BEGUN:
+            assert await store.finish_feed(reader_id, "a test")
+
+
+async def give(
+    store: NewsStore, reader_id: int, author_id: int, order: FollowOrder, ids: Sequence[int | None], **share: bool
+) -> None:
+    """To who begins to follow."""
+    known = [entry_id for entry_id in ids if entry_id is not None]
+    await store.merge(reader_id, Share(author_id, known, timeline=share.get("timeline", False)), order)
+
+
 async def publish(store: NewsStore, *entries: Entry, to: tuple[int, ...] = (BOB,)) -> None:
+    await open_feed(store, *to)
     for one in entries:
         saved = await save(store, one)
         assert saved.current
@@ -52,10 +69,12 @@ async def publish(store: NewsStore, *entries: Entry, to: tuple[int, ...] = (BOB,
 
 
 async def titles(store: NewsStore, reader_id: int = BOB, after: int | None = None, limit: int = 2_000) -> list[str]:
+    await open_feed(store, reader_id)
     return [one.event.title for one in await store.read_feed(reader_id, Stretch(below=after), limit)]
 
 
 async def numbers(store: NewsStore, reader_id: int = BOB, after: int | None = None, limit: int = 2_000) -> list[int]:
     """Of the entries of a feed, as they are read."""
+    await open_feed(store, reader_id)
     read = await store.read_feed(reader_id, Stretch(below=after), limit)
     return [round((one.event.timestamp - NOW).total_seconds()) for one in read]

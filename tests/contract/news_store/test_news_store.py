@@ -14,7 +14,21 @@ from pkg.news_manager.store import Entry, FollowOrder, LinkEnd, NewsStore, Stret
 from pkg.object_model.wire import news_event_to_wire
 from pkg.runtime.json import encode
 from tests.contract.news_store.conftest import MakeStore
-from tests.contract.news_store.entries import ALICE, BOB, CAROL, DAVE, NOW, end, entry, numbers, publish, save, titles
+from tests.contract.news_store.entries import (
+    ALICE,
+    BOB,
+    CAROL,
+    DAVE,
+    NOW,
+    end,
+    entry,
+    give,
+    numbers,
+    open_feed,
+    publish,
+    save,
+    titles,
+)
 
 SECOND = timedelta(seconds=1)
 
@@ -116,6 +130,7 @@ async def test_a_feed_holds_the_newest(make_store: MakeStore) -> None:
 async def test_entries_of_any_age_and_any_number_at_once_find_their_place(make_store: MakeStore, seed: int) -> None:
     random, cap = Random(seed), 200
     store = make_store(max_length=cap)
+    await open_feed(store, BOB)
     entries = [entry(number) for number in range(1_300)]
     await store.change_entries(entries)
     told: set[int] = set()
@@ -297,9 +312,9 @@ async def test_backfilling(store: NewsStore) -> None:
     assert await store.set_following(BOB, ALICE, at(10), True)
     wanted = [entry(9, link_id=1, version=3), entry(8, link_id=2), new]
     ids = await store.find_or_save_entries(wanted)
-    assert ids == [known.id, new.id]
+    assert ids == [known.id, None, new.id]
     for _ in range(2):
-        await store.merge(BOB, ALICE, at(10), ids)
+        await give(store, BOB, ALICE, at(10), ids)
     read = await store.read_feed(BOB, Stretch(), 10)
     assert [(one.author_id, one.link_id) for one in read] == [(ALICE, 3), (DAVE, 2), (ALICE, 1)]
     assert read[-1] == known
@@ -319,9 +334,9 @@ async def test_a_full_feed_takes_in_what_is_new_enough(make_store: MakeStore) ->
     await publish(store, *(entry(number, author_id=DAVE) for number in (2, 4, 6, 8)))
     await store.set_following(BOB, ALICE, at(10), True)
     ids = await store.find_or_save_entries([entry(number) for number in (1, 3, 5, 9)])
-    await store.merge(BOB, ALICE, at(10), ids)
+    await give(store, BOB, ALICE, at(10), ids)
     assert await numbers(store) == [9, 8, 6, 5]
-    await store.merge(BOB, ALICE, at(10), [])
+    await give(store, BOB, ALICE, at(10), [])
     assert await numbers(store) == [9, 8, 6, 5]
 
 
@@ -355,7 +370,7 @@ async def test_the_latest_of_follow_and_unfollow_holds(store: NewsStore) -> None
     await save(store, entry(1))
     assert await store.set_following(BOB, ALICE, at(10), False)
     assert not await store.set_following(BOB, ALICE, at(9, 99), True)
-    await store.merge(BOB, ALICE, at(9, 99), [entry(1).id])
+    await give(store, BOB, ALICE, at(9, 99), [entry(1).id])
     assert await numbers(store) == []
     await store.push(ALICE, [entry(1).id], [], [BOB])
     assert await numbers(store) == []
@@ -363,7 +378,7 @@ async def test_the_latest_of_follow_and_unfollow_holds(store: NewsStore) -> None
     # In one moment the event's id decides; the same one again is no other.
     assert await store.set_following(BOB, ALICE, at(10, 2), True)
     assert await store.set_following(BOB, ALICE, at(10, 2), True)
-    await store.merge(BOB, ALICE, at(10, 2), [entry(1).id])
+    await give(store, BOB, ALICE, at(10, 2), [entry(1).id])
     assert not await store.set_following(BOB, ALICE, at(10, 1), False)
     await store.drop_author(BOB, ALICE, at(10, 1))
     assert await numbers(store) == [1]

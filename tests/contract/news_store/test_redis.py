@@ -14,13 +14,26 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from pkg.news_manager.redis_store import RedisNewsStore
-from pkg.news_manager.store import FollowOrder, Stretch
+from pkg.news_manager.store import FeedNotBuiltError, FollowOrder, Stretch
 from pkg.object_model.errors import Unavailable
 from pkg.runtime.mutual_auth import new_secret
 from pkg.runtime.redis import RedisAddress, ask, connect_redis
 from pkg.runtime.secret import Secret, passwords_of
 from tests.conftest import TestValkey
-from tests.contract.news_store.entries import ALICE, BOB, CAROL, NOW, end, entry, numbers, publish, save
+from tests.contract.news_store.entries import (
+    ALICE,
+    BOB,
+    CAROL,
+    DAVE,
+    NOW,
+    end,
+    entry,
+    give,
+    numbers,
+    open_feed,
+    publish,
+    save,
+)
 
 
 async def keys(valkey: TestValkey) -> dict[str, int]:
@@ -37,9 +50,16 @@ async def test_every_key_has_a_prefix_a_slot_and_an_end(redis: Redis, valkey: Te
     for event_id, following in enumerate((True, False)):
         order = FollowOrder(NOW, event_id)
         await store.set_following(BOB, ALICE, order, following)
-        await store.merge(BOB, ALICE, order, await store.find_or_save_entries([entry(5)]))
+        await give(store, BOB, ALICE, order, await store.find_or_save_entries([entry(5)]))
         await store.drop_author(BOB, ALICE, order)
     await publish(store, entry(6, author_id=CAROL))
+    await store.begin_feed(DAVE, "a test")
+    await store.open_timeline(ALICE)
+    await store.note_in_timeline(ALICE, [entry(2).id])
+    await store.keep_untold(ALICE, "somewhere")
+    await store.keep_progress(ALICE, [entry(2).id], "somewhere")
+    await store.join_timeline(ALICE, [BOB])
+    await numbers(store)
     kept = await keys(valkey)
     assert {name.partition("{")[0] for name in kept} == {
         "feed:",
@@ -47,6 +67,11 @@ async def test_every_key_has_a_prefix_a_slot_and_an_end(redis: Redis, valkey: Te
         "news:link:",
         "news:follow:",
         "news:left:",
+        "news:reader:",
+        "news:timeline:",
+        "news:count:",
+        "news:untold:",
+        "news:progress:",
     }
     month = timedelta(days=30) // timedelta(milliseconds=1)
     for name, left in kept.items():
@@ -63,13 +88,27 @@ async def test_what_ends_leaves_no_entry_behind(redis: Redis, valkey: TestValkey
     assert await ask(redis, "LLEN", feed) == 1, "replaced entries leave feeds as well"
 
 
-async def test_a_feed_is_kept_alive_by_what_comes(redis: Redis, valkey: TestValkey) -> None:
+async def test_a_feed_is_kept_alive_by_its_reader(redis: Redis, valkey: TestValkey) -> None:
+    """And by nothing else. All that is of it ends together, and what comes while it is empty as well."""
     store = RedisNewsStore(redis, lifetime=timedelta(hours=1))
+    await open_feed(store, BOB)
+    (reader,) = await keys(valkey)
+    await redis.pexpire(reader, 60_000)
     await publish(store, entry(1))
     (feed,) = [name for name in await keys(valkey) if name.startswith("feed:")]
-    await redis.pexpire(feed, 60_000)
+    assert await redis.pttl(feed) > 3_500_000 > await redis.pttl(reader)
+    await redis.pexpire(feed, 70_000)
     await publish(store, entry(2))
+    assert await redis.pttl(feed) <= 70_000
+    assert await numbers(store) == [2, 1]
+    for key in (feed, reader):
+        assert await redis.pttl(key) > 3_500_000
+    # Written anew from its end.
+    await publish(store, entry(0))
     assert await redis.pttl(feed) > 3_500_000
+    await redis.unlink(reader)
+    with pytest.raises(FeedNotBuiltError):
+        await store.read_feed(BOB, Stretch(), 1)
 
 
 async def test_a_restart_that_forgets_the_scripts(redis: Redis, valkey: TestValkey) -> None:
@@ -80,7 +119,14 @@ async def test_a_restart_that_forgets_the_scripts(redis: Redis, valkey: TestValk
         await publish(store, entry(2), to=(BOB, CAROL))
         await administrator.script_flush()
     await store.push(ALICE, [entry(1).id, entry(2).id], [], [BOB, CAROL])
-    assert await numbers(store) == await numbers(store, CAROL) == [2, 1]
+    await store.open_timeline(ALICE)
+    await store.join_timeline(ALICE, [BOB])
+    await save(store, entry(3))
+    await store.note_in_timeline(ALICE, [entry(3).id])
+    async with valkey.administrator() as administrator:
+        await administrator.script_flush()
+    assert await numbers(store) == [3, 2, 1], "in the order in which it was asked"
+    assert await numbers(store, CAROL) == [2, 1]
 
 
 async def test_away_and_back(redis: Redis, valkey: TestValkey) -> None:

@@ -1,35 +1,34 @@
 """The rules of news, on events as they come: in order, late, again, and when somebody is away."""
 
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import permutations
 from typing import Any
 
 import pytest
 
-from pkg.news_manager.feed_writer import (
-    AUTHORS_AT_ONCE,
-    BACKFILLED_LINKS,
-    FOLLOWERS_AT_ONCE,
-    MAX_DESCRIPTION_SHOWN,
-    MAX_TAGS_SHOWN,
-    FeedWriter,
-)
+from pkg.news_manager.entries import MAX_DESCRIPTION_SHOWN, MAX_TAGS_SHOWN
+from pkg.news_manager.feed_builder import FeedBuilder
+from pkg.news_manager.feed_writer import AUTHORS_AT_ONCE, BACKFILLED_LINKS, FOLLOWERS_AT_ONCE, FeedWriter
 from pkg.news_manager.manager import NewsManager
 from pkg.news_manager.memory_store import MemoryNewsStore
+from pkg.news_manager.store import Beginning
 from pkg.object_model.errors import DelinkciousError, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from pkg.object_model.events import Event, FollowEvent, LinkCheckedEvent, LinkEvent, LinkEventType
 from pkg.object_model.types import (
     Actor,
-    GetLinksRequest,
+    FollowCounts,
     GetNewsRequest,
     IdPage,
     Link,
-    LinkPage,
     LinkStatus,
     NewsEvent,
     NewsEventType,
     NewsPage,
+    Relationship,
+    SharedLink,
+    UserPage,
     Visibility,
 )
 from tests.fakes import FakeClock, away
@@ -45,6 +44,19 @@ class Followers:
         self.page = FOLLOWERS_AT_ONCE
         self.asked = 0
         self.fault: DelinkciousError | None = None
+        #: What two are to each other who do not follow any more, whatever was told.
+        self.ended: Relationship | DelinkciousError | None = None
+
+    async def get_counts(self, actor: Actor | None, user_id: int) -> FollowCounts:
+        return FollowCounts(len(self.of.get(user_id, [])), 0)
+
+    async def get_relationship(self, actor: Actor | None, viewer_id: int, user_id: int) -> Relationship:
+        if isinstance(self.ended, DelinkciousError):
+            raise self.ended
+        return self.ended or Relationship.FOLLOWING
+
+    async def get_followed(self, user_id: int, start_token: str, limit: int) -> UserPage:
+        return UserPage([Actor(author, f"u{author}") for author, fans in self.of.items() if user_id in fans], "")
 
     async def get_follower_ids(self, user_id: int, start_token: str, limit: int) -> IdPage:
         self.asked += 1
@@ -57,18 +69,20 @@ class Followers:
 
 
 class Links:
-    """One user's links as anybody sees them, newest first."""
+    """Everybody's, as followers see them, the last change first."""
 
     def __init__(self) -> None:
         self.links: list[Link] = []
-        self.requests: list[tuple[Actor | None, GetLinksRequest]] = []
+        self.requests: list[tuple[list[int], int]] = []
         self.fault: DelinkciousError | None = None
 
-    async def get_links(self, actor: Actor | None, request: GetLinksRequest) -> LinkPage:
-        self.requests.append((actor, request))
+    async def get_shared_links(
+        self, user_ids: Collection[int], limit: int, changed_after: datetime | None = None
+    ) -> list[SharedLink]:
+        self.requests.append(([*user_ids], limit))
         if self.fault is not None:
             raise self.fault
-        return LinkPage(self.links[: request.limit], "")
+        return [SharedLink(user_id, link) for user_id in user_ids for link in self.links[:limit]]
 
 
 class House:
@@ -79,7 +93,7 @@ class House:
         self.links = Links()
         self.store = MemoryNewsStore(self.clock)
         self.writer = FeedWriter(self.store, self.followers, self.links, self.clock)
-        self.manager = NewsManager(self.store)
+        self.manager = NewsManager(self.store, FeedBuilder(self.store, self.followers, self.links))
         self._ids = iter(range(100, 10_000))
 
     def link_event(self, kind: LinkEventType, link_id: int = 7, version: int = 1, **other: Any) -> LinkEvent:
@@ -135,8 +149,14 @@ class House:
         }
         return Link(**(values | other))
 
+    async def open_feeds(self) -> None:
+        for reader_id in {ALICE.user_id, BOB.user_id, CAROL.user_id}.union(*self.followers.of.values()):
+            if await self.store.begin_feed(reader_id, "a test") is Beginning.BEGUN:
+                await self.store.finish_feed(reader_id, "a test")
+
     async def hear(self, *events: Event) -> None:
-        """Each by itself."""
+        """Each by itself, by feeds that are there."""
+        await self.open_feeds()
         for event in events:
             await self.writer.handle([event])
 
@@ -148,8 +168,10 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+async def house() -> House:
+    house = House()
+    await house.open_feeds()
+    return house
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
@@ -323,8 +345,7 @@ async def test_a_follow_brings_recent_links_as_the_follower_sees_them(house: Hou
     house.links.links = [house.link(number) for number in range(1, 31)][::-1]
     await house.hear(house.follow_event(True))
     assert await house.urls() == [str(number) for number in range(30, 30 - BACKFILLED_LINKS, -1)]
-    ((actor, request),) = house.links.requests
-    assert (actor, request.username, request.limit) == (BOB, "alice", BACKFILLED_LINKS)
+    assert house.links.requests == [([ALICE.user_id], BACKFILLED_LINKS)]
     assert (await house.news())[0].event_type is NewsEventType.LINK_ADDED
     assert await house.urls(CAROL) == []
 
@@ -348,17 +369,21 @@ async def test_an_event_that_comes_after_the_follow_that_showed_its_link(house: 
     assert await house.urls() == ["1"]
 
 
-async def test_nothing_private_comes_with_a_follow(house: House) -> None:
-    house.links.links = [house.link(1, visibility=Visibility.PRIVATE), house.link(2, visibility=Visibility.FOLLOWERS)]
-    await house.hear(house.follow_event(True))
-    assert await house.urls() == ["2"]
-
-
-@pytest.mark.parametrize("fault", [NotFound("no such user"), PermissionDenied("closed")])
-async def test_following_somebody_who_is_gone(house: House, fault: DelinkciousError) -> None:
-    house.links.fault = fault
+@pytest.mark.parametrize("ended", [NotFound("no such user"), Relationship.NONE, Relationship.REQUESTED])
+async def test_a_follow_that_has_ended_meanwhile(house: House, ended: DelinkciousError | Relationship) -> None:
+    """The store may have lost that it has heard so."""
+    house.links.links = [house.link(1)]
+    house.followers.ended = ended
     await house.hear(house.follow_event(True))
     assert await house.news() == []
+
+
+async def test_nothing_is_looked_for_for_who_does_not_read() -> None:
+    house = House()
+    house.links.links = [house.link(1)]
+    await house.writer.handle([house.follow_event(True)])
+    assert house.links.requests == []
+    assert not await house.store.has_feed(BOB.user_id)
 
 
 async def test_a_follow_while_links_are_away(house: House) -> None:
