@@ -10,6 +10,7 @@ import heapq
 import secrets
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import Context
 from datetime import datetime
 from itertools import batched
@@ -112,17 +113,25 @@ class FeedBuilder:
                 await asyncio.sleep(_PAUSE)
                 return False
             case Beginning.BEGUN:
-                filling = _Filling(self._store, self._links, reader_id, builder, self._max_length)
-                token, left = "", MAX_FOLLOWED
-                while left > 0:
-                    page = await self._followed.get_followed(reader_id, token, min(left, FOLLOWED_AT_ONCE))
-                    if not await filling.add(page.users, whole=not (token or page.next_page_token)):
-                        return False
-                    left -= FOLLOWED_AT_ONCE
-                    token = page.next_page_token
-                    if not token:
-                        break
-                return await self._store.finish_feed(reader_id, builder)
+                try:
+                    return await self._fill(reader_id, builder)
+                except BaseException:
+                    # Nobody has to wait until it is clear that nothing comes.
+                    with suppress(Unavailable):
+                        await self._store.abandon_feed(reader_id, builder)
+                    raise
+
+    async def _fill(self, reader_id: int, builder: str) -> bool:
+        filling = _Filling(self._store, self._links, reader_id, builder, self._max_length)
+        token = ""
+        for _ in range(MAX_FOLLOWED // FOLLOWED_AT_ONCE):
+            page = await self._followed.get_followed(reader_id, token, FOLLOWED_AT_ONCE)
+            if not await filling.add(page.users, whole=not (token or page.next_page_token)):
+                return False
+            token = page.next_page_token
+            if not token:
+                break
+        return await self._store.finish_feed(reader_id, builder)
 
 
 class _Filling:

@@ -215,6 +215,11 @@ class MemoryNewsStore(NewsStore):
         self._feeds.put(reader_id, feed, self._lifetime)
         return True
 
+    async def abandon_feed(self, reader_id: int, builder: str) -> None:
+        feed = self._feeds.get(reader_id)
+        if feed is not None and feed.builder == builder:
+            self._feeds.pop(reader_id)
+
     async def find_timelines(self, author_ids: Collection[int]) -> Mapping[int, Timeline]:
         return {author_id: found for author_id in author_ids if (found := self._open.get(author_id)) is not None}
 

@@ -308,6 +308,11 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1
 """)
 
+#: reader, feed; builder
+ABANDON: Final = Script("""
+if redis.call('HGET', KEYS[1], 'state') == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
+""")
+
 #: reader, feed; cap, lifetime, (author, seen before, seen now, number of ids, ids (oldest first))...
 TAKE: Final = Script(
     _FEED,

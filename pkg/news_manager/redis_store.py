@@ -34,6 +34,7 @@ from pkg.news_manager.redis_keys import (
     untold_key,
 )
 from pkg.news_manager.redis_scripts import (
+    ABANDON,
     BEGIN,
     CHANGE,
     DROP,
@@ -389,6 +390,9 @@ class RedisNewsStore(NewsStore):
     async def finish_feed(self, reader_id: int, builder: str) -> bool:
         keys = reader_key(reader_id), feed_key(reader_id)
         return bool(await self._run(FINISH, keys, (builder, self._lifetime)) == 1)
+
+    async def abandon_feed(self, reader_id: int, builder: str) -> None:
+        await self._run(ABANDON, (reader_key(reader_id), feed_key(reader_id)), (builder,))
 
     # --- timelines ----------------------------------------------------------------------------------------------------
 

@@ -195,6 +195,9 @@ class NewsStore(Protocol):
     async def finish_feed(self, reader_id: int, builder: str) -> bool:
         """The feed may be read. False: it is no longer the builder's."""
 
+    async def abandon_feed(self, reader_id: int, builder: str) -> None:
+        """Whoever reads next begins it anew. Nothing happens if it is no longer the builder's."""
+
     # --- timelines ----------------------------------------------------------------------------------------------------
 
     async def find_timelines(self, author_ids: Collection[int]) -> Mapping[int, Timeline]:

@@ -66,6 +66,10 @@ GRAPH_AWAY: Final = ErrorCode(503, "social_graph_manager_unavailable", "The soci
 NEWS_AWAY: Final = (
     ErrorCode(503, "news_manager_unavailable", "The news service cannot be reached."),
     ErrorCode(503, "news_store_unavailable", "The store of news cannot be reached."),
+    # Where a feed is made of what they know.
+    LINKS_AWAY,
+    GRAPH_AWAY,
+    ErrorCode(503, "feed_being_built", "Your news are being gathered, after a long time or a loss; try again shortly."),
 )
 USER_NOT_FOUND: Final = ErrorCode(404, "user_not_found", "There is no such user, or one of you has blocked the other.")
 

@@ -39,6 +39,7 @@ async def test_an_entry_in_the_contracts_form(house: GatewayHouse) -> None:
 
 async def test_changes_and_imports(house: GatewayHouse) -> None:
     await follow_and_save(house, 2)
+    await house.bob.ok("GET", "/v1/news")
     await house.alice.ok("PUT", "/v1/links", json={"url": "https://0.example/", "title": "new"})
     await house.alice.ok("DELETE", "/v1/links", json={"url": "https://1.example/"})
     file = b'<!DOCTYPE NETSCAPE-Bookmark-file-1>\n<DL><p>\n<DT><A HREF="https://a.example/">A</A>\n</DL><p>\n'

@@ -246,6 +246,7 @@ async def test_a_block(services: Services) -> None:
 async def test_news(services: Services) -> None:
     await services.graph.follow(services.bob, FollowRequest(followed="alice", follower="bob"))
     await services.tell()
+    assert (await services.news.get_news(services.bob, GetNewsRequest(username="bob"))).events == []
     for number in range(5):
         await services.links.add_link(
             services.alice,

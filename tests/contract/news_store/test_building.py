@@ -73,6 +73,21 @@ async def test_who_is_left_meanwhile_has_no_share(make_store: MakeStore) -> None
     assert await numbers(store) == []
 
 
+async def test_a_feed_that_is_given_up(make_store: MakeStore) -> None:
+    store = make_store()
+    await store.begin_feed(BOB, "one")
+    await publish(store, entry(1), to=(CAROL,))
+    await store.push(ALICE, [entry(1).id], [], [BOB])
+    await store.abandon_feed(BOB, "another")
+    assert await store.has_feed(BOB)
+    await store.abandon_feed(BOB, "one")
+    assert not await store.has_feed(BOB)
+    assert await store.begin_feed(BOB, "another") is Beginning.BEGUN
+    await store.finish_feed(BOB, "another")
+    await store.abandon_feed(BOB, "another")
+    assert await numbers(store) == [], "what was pushed before went with it"
+
+
 async def test_a_builder_that_does_nothing_loses_the_feed() -> None:
     clock = FakeClock()
     store = MemoryNewsStore(clock)

@@ -177,7 +177,10 @@ async def test_data_outlives_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("user", "sources"),
     [
-        ("news-manager", ["pkg/news_manager/redis_store.py", "pkg/runtime/redis.py"]),
+        (
+            "news-manager",
+            ["pkg/news_manager/redis_store.py", "pkg/news_manager/redis_scripts.py", "pkg/runtime/redis.py"],
+        ),
         ("api-gateway", ["pkg/rate_limits/redis_store.py", "pkg/runtime/redis.py"]),
         ("link-check-function", ["pkg/link_checker/redis_host_leases.py"]),
     ],
