@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 
+from pkg.runtime.logs import configure_logs
 from tests.faults.drill import DrillOptions, run_drill
 from tests.faults.fault import Kind, list_faults
 
@@ -52,6 +53,8 @@ def read_options() -> DrillOptions:
 
 def main() -> int:
     options = read_options()
+    # The table is what this prints.
+    configure_logs("faults", "error")
     # A plain kill as well is to leave nothing behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     begun = time.monotonic()

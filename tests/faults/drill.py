@@ -28,6 +28,8 @@ from tests.faults.proxy import ProxyControl
 from tests.faults.system import running_system
 
 GRAPH: Final = ROOT / "tests" / "data" / "social_graph_reed98.edges"
+#: Followers, up to whom a save is pushed: about half of the people have more.
+PUSH_THRESHOLD: Final = 15
 #: Seconds for a save to be read by a follower and looked at by the link checker, after a fault.
 WELL_AGAIN: Final = 60.0
 _PROBE_PATIENCE: Final = 3.0
@@ -227,7 +229,7 @@ async def run_drill(options: DrillOptions) -> Report:
     chance = random.Random(options.seed)
     friends = read_friends(GRAPH, options.people, chance)
     with tempfile.TemporaryDirectory(prefix="faults") as folder:
-        environment = {"RATE_LIMIT_FACTOR": "0"}
+        environment = {"RATE_LIMIT_FACTOR": "0", "NEWS_PUSH_THRESHOLD": str(PUSH_THRESHOLD)}
         with running_system(Path(folder), options.replicas, environment) as (stack, proxy):
             print(f"the system runs; its log: {stack.log}", flush=True)
             tokens = await let_everybody_in(stack, [*friends, "probe-writer", "probe-reader"])

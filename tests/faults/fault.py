@@ -8,9 +8,13 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
+from redis.asyncio import Redis
+
 from pkg.local_stack.services import SERVICES
+from pkg.provisioning.valkey_users import ADMINISTRATOR
 from pkg.runtime.access import (
     API_GATEWAY,
     LINK_CHECK_FUNCTION,
@@ -62,6 +66,8 @@ class Kind(StrEnum):
     SLOW = "slow"
     #: NATS cannot be reached until many writes were accepted.
     OUTBOX = "outbox"
+    #: Valkey forgets everything.
+    FLUSH = "flush"
 
 
 _MODES: Final = {Kind.CUT: Mode.CUT, Kind.SILENCE: Mode.SILENT, Kind.SLOW: Mode.SLOW}
@@ -83,6 +89,8 @@ class Fault:
                 return f"{self.kind} {self.target}"
             case Kind.OUTBOX:
                 return "NATS away, the outbox fills"
+            case Kind.FLUSH:
+                return "FLUSHALL in Valkey"
             case _:
                 return f"{self.kind} the ways to {self.target}"
 
@@ -98,9 +106,16 @@ def list_faults(kinds: Iterable[Kind], replicas: int) -> list[Fault]:
         Kind.SILENCE: ("postgres", "nats", "valkey"),
         Kind.SLOW: tuple(REACHED),
         Kind.OUTBOX: ("nats",),
+        Kind.FLUSH: ("valkey",),
     }
     wanted = set(kinds)
     return [Fault(kind, target) for kind in Kind if kind in wanted for target in targets[kind]]
+
+
+def valkey_administrator(stack: Stack) -> Redis:
+    valkey = stack.ready["redis"]
+    password = Path(valkey["password_files"][ADMINISTRATOR]).read_text(encoding="utf-8").strip()
+    return Redis.from_url(valkey["url"], username=ADMINISTRATOR, password=password)
 
 
 class Tormentor:
@@ -121,6 +136,8 @@ class Tormentor:
                 return await self._harm_processes(fault.kind, fault.target)
             case Kind.OUTBOX:
                 return await self._disturb(Mode.CUT, fault.target, self._load.accepted + writes)
+            case Kind.FLUSH:
+                return await self._flush()
             case _:
                 return await self._disturb(_MODES[fault.kind], fault.target)
 
@@ -176,6 +193,11 @@ class Tormentor:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+        return time.monotonic()
+
+    async def _flush(self) -> float:
+        async with valkey_administrator(self._stack) as redis:
+            await redis.flushall()
         return time.monotonic()
 
     async def _disturb(self, mode: Mode, target: str, writes: int = 0) -> float:
