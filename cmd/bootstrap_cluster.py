@@ -5,7 +5,7 @@
   python cmd/bootstrap_cluster.py --dry-run
   python cmd/bootstrap_cluster.py --with kube-prometheus-stack
 
-What is installed, and in which version, is in k8s/bootstrap.yaml. It may be run again: what is there in that version
+What is installed, and in which version, is in cmd/bootstrap_cluster.yaml. It may be run again: what is there in that version
 stays, what is there in another one becomes that one, and what failed is tried again.
 """
 
@@ -27,7 +27,7 @@ import yaml  # noqa: E402  # after the line above, as the rest
 
 from pkg.runtime.start_error import StartError  # noqa: E402
 
-FILE = ROOT / "k8s" / "bootstrap.yaml"
+FILE = Path(__file__).with_suffix(".yaml")
 #: Seconds for a question, and for one chart until all its pods are ready.
 PATIENCE = 60
 INSTALL_PATIENCE = 900

@@ -56,7 +56,7 @@ class Cluster:
 
 @pytest.fixture
 def charts() -> dict[str, Any]:
-    listed = yaml.safe_load((ROOT / "k8s" / "bootstrap.yaml").read_text())["charts"]
+    listed = yaml.safe_load((ROOT / "cmd" / "bootstrap_cluster.yaml").read_text())["charts"]
     return {chart["name"]: chart for chart in listed}
 
 
@@ -163,7 +163,7 @@ def test_every_chart_has_one_version_from_one_place(charts: dict[str, Any], tmp_
     for chart in charts.values():
         assert chart["repository"].startswith("https://"), chart
     file = tmp_path / "bootstrap.yaml"
-    text = (ROOT / "k8s" / "bootstrap.yaml").read_text()
+    text = (ROOT / "cmd" / "bootstrap_cluster.yaml").read_text()
     (tmp_path / "cluster").mkdir()
     cluster = Cluster(tmp_path / "cluster")
     for version in ("latest", "3", '"*"'):
