@@ -5,8 +5,8 @@
   python cmd/bootstrap_cluster.py --dry-run
   python cmd/bootstrap_cluster.py --with kube-prometheus-stack
 
-What is installed, and in which version, is in cmd/bootstrap_cluster.yaml. It may be run again: what is there in that version
-stays, what is there in another one becomes that one, and what failed is tried again.
+What is installed, and in which version, is in cmd/bootstrap_cluster.yaml. It may be run again: what is there in that
+version stays, what is there in another one becomes that one, and what failed is tried again.
 """
 
 import argparse
