@@ -1,7 +1,6 @@
 """The rule of when a link is dead, and when it is looked at again, on a clock that nobody waits for."""
 
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import Final
 
 import pytest
@@ -165,33 +164,3 @@ def test_a_site_that_asks_to_be_left_alone_is_left_alone() -> None:
     check = weigh(unknown(START), look(TROUBLE, START, retry_after=7_200), URL_KEY)
     assert check is not None
     assert check.next_at == START + timedelta(hours=2)
-
-
-# --- a virtual year ---------------------------------------------------------------------------------------------------
-
-
-def live_through(up: float, seed: int, days: int = 365) -> tuple[LinkStatus, timedelta]:
-    """The status at the end, and how long it took until it was first called dead (a year if it never was)."""
-    chance = Random(seed)
-    at, check, dead_after = START, after((FOUND, timedelta(0))), timedelta(days=days)
-    while check.next_at < START + timedelta(days=days):
-        at = check.next_at
-        here = FOUND if chance.random() < up else TROUBLE
-        check = weigh(check, look(here, at), bytes([seed % 256]) * 32) or check
-        if check.status is LinkStatus.INVALID:
-            dead_after = min(dead_after, at - START)
-    return check.status, dead_after
-
-
-@pytest.mark.parametrize("up", [0.5, 0.7, 0.9, 0.99])
-def test_who_is_up_half_of_the_time_is_never_called_dead(up: float) -> None:
-    """Twenty failures in a row have a chance of 2**-20 a try then: in 200 sites and a year, of a few in a hundred at
-    the very most."""
-    assert all(live_through(up, seed)[0] is LinkStatus.VALID for seed in range(200))
-
-
-def test_who_is_gone_is_called_dead_in_time() -> None:
-    times = [live_through(0.0, seed)[1] for seed in range(100)]
-    assert min(times) >= MIN_FAILING
-    # A day until the first look that fails, and then the retries: six within 31 hours, and fourteen or more of a day.
-    assert max(times) <= timedelta(days=18)
