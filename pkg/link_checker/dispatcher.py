@@ -80,8 +80,8 @@ class Dispatcher:
         event = read_event(message)
         if not isinstance(event, LinkEvent) or event.id in self._done:
             return None
-        # What somebody else has saved before is known. An update leaves the URL as it is, so what was said of it holds;
-        # marked, it calls for another look.
+        # What somebody else has saved before is known. An update leaves the URL as it is, or
+        # comes with a call for a look, which is one that is marked.
         is_new = event.type is LinkEventType.ADDED and event.status is LinkStatus.PENDING
         is_call = is_new or (event.type is LinkEventType.UPDATED and event.bulk)
         return event if is_call else None

@@ -207,7 +207,10 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
 
     async def count_links(self, actor: Actor | None, username: str) -> LinkCount:
         owner_id, audience = await self._look(actor, username)
-        return LinkCount(await self._store.count_links(owner_id, audience), self._max_links)
+        count = await self._store.count_links(owner_id, audience)
+        statuses = await self._store.count_statuses(owner_id) if audience is Audience.OWNER else []
+        dead = sum(row.count for row in statuses if row.status is LinkStatus.INVALID)
+        return LinkCount(count, self._max_links, dead)
 
     async def count_statuses(self, actor: Actor | None, username: str) -> list[StatusCount]:
         return await self._store.count_statuses(_check_reader(actor, username).user_id)

@@ -284,6 +284,8 @@ class LinkCount:
     count: int
     #: The most links that a user may have.
     limit: int
+    #: Of those counted; for the owner alone.
+    dead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,11 +117,12 @@ def shared_links_from_wire(wire: Mapping[str, Any]) -> list[SharedLink]:
 
 
 def link_count_to_wire(count: LinkCount) -> Wire:
-    return {"count": count.count, "limit": count.limit, "err": ""}
+    return {"count": count.count, "limit": count.limit, "dead": count.dead, "err": ""}
 
 
 def link_count_from_wire(wire: Mapping[str, Any]) -> LinkCount:
-    return LinkCount(wire["count"], wire["limit"])
+    # A link service of the version before does not say.
+    return LinkCount(wire["count"], wire["limit"], wire.get("dead", 0))
 
 
 def status_counts_to_wire(counts: list[StatusCount]) -> Wire:

@@ -176,6 +176,7 @@ class Handlers:
             # For the page that says who it is, any token is good; for this, not.
             "Email": user.email if Scope.ACCOUNT in call.identity.token.scopes else "",
             "LinkCount": links.count,
+            "DeadLinkCount": links.dead,
             "FollowerCount": follows.followers,
             "FollowingCount": follows.following,
             "MaxLinks": links.limit,

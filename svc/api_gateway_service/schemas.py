@@ -191,6 +191,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "Shown to nobody else, and to no token without the scope account. May be empty.", "alice@mail.example"
         ),
         LinkCount=_count("All your links.", 1279),
+        DeadLinkCount=_count("Those whose pages are not there any more.", 9),
         **_FOLLOW_COUNTS,
         MaxLinks=_count("The most links that you may have.", 10000),
     ),

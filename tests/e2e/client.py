@@ -76,7 +76,7 @@ class ApiClient:
 
 def as_saved(links: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Without what the link checker says of each, in its own time."""
-    said = {"Status", "StatusReason", "CheckedAt", "MovedTo"}
+    said = {"Status", "StatusReason", "CheckedAt", "MovedTo", "ArchivedUrl"}
     return [{name: value for name, value in link.items() if name not in said} for link in links]
 
 

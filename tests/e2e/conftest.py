@@ -15,6 +15,7 @@ PEOPLE = (
     *("pia", "percy", "paul", "petra"),  # test_privacy
     *("walter", "wendy"),  # test_observability
     *("lena", "leo"),  # test_leaving
+    *("moira", "milo"),  # test_link_checks
 )
 
 

@@ -63,6 +63,9 @@ async def test_what_is_to_be_mended_can_be_listed(house: GatewayHouse) -> None:
     assert (dead["Url"], dead["MovedTo"]) == ("https://2.example/", "")
     assert dead["ArchivedUrl"] == "https://web.archive.org/web/https://2.example/"
     assert await links(house.alice, status_reason="moved", status="invalid") == []
+    assert (await house.alice.ok("GET", "/v1/me"))["user"]["DeadLinkCount"] == 1
+    seen = await house.world.links.count_links(house.bob.actor, "alice")
+    assert (seen.count, seen.dead) == (3, 0), "how many are dead is hers to know"
     refused = await house.alice.refused("GET", "/v1/links", query={"status_reason": "dead"})
     assert refused == (400, "invalid_argument")
 

@@ -214,6 +214,7 @@ async def test_me(house: GatewayHouse) -> None:
         "LinkCount": 1,
         "FollowerCount": 1,
         "FollowingCount": 0,
+        "DeadLinkCount": 0,
         "MaxLinks": 20,
     }
     assert me["token"].keys() == {"Name", "Scopes", "ExpiresAt"}

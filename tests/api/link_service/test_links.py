@@ -143,11 +143,11 @@ async def test_counts_are_what_the_asker_sees(house: LinkHouse) -> None:
     async def count(**options: Any) -> Any:
         return await house.service.ok("GET", "/links/count", query=query, **options)
 
-    assert await count(actor=house.alice) == {"count": 3, "limit": 100, "err": ""}
-    assert await count(actor=house.bob) == {"count": 1, "limit": 100, "err": ""}
-    assert await count() == {"count": 1, "limit": 100, "err": ""}
+    assert await count(actor=house.alice) == {"count": 3, "limit": 100, "dead": 0, "err": ""}
+    assert await count(actor=house.bob) == {"count": 1, "limit": 100, "dead": 0, "err": ""}
+    assert await count() == {"count": 1, "limit": 100, "dead": 0, "err": ""}
     await house.world.graph.follow(house.bob, FollowRequest(followed="alice", follower="bob"))
-    assert await count(actor=house.bob) == {"count": 2, "limit": 100, "err": ""}
+    assert await count(actor=house.bob) == {"count": 2, "limit": 100, "dead": 0, "err": ""}
 
 
 async def test_a_bookmarks_file_goes_in_and_comes_out(house: LinkHouse) -> None:

@@ -120,7 +120,7 @@ FORMS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Callable[[A
         wire.link_page_to_wire,
         wire.link_page_from_wire,
     ),
-    "link count": (st.builds(LinkCount, COUNTS, COUNTS), wire.link_count_to_wire, wire.link_count_from_wire),
+    "link count": (st.builds(LinkCount, COUNTS, COUNTS, COUNTS), wire.link_count_to_wire, wire.link_count_from_wire),
     "status counts": (
         st.lists(st.builds(StatusCount, STATUSES, TEXT, COUNTS), max_size=3),
         wire.status_counts_to_wire,
@@ -237,7 +237,7 @@ def test_a_link_is_as_the_contract_has_it() -> None:
     ("value", "form"),
     [
         (wire.link_page_to_wire(LinkPage([], "t")), {"links": [], "NextPageToken": "t", "err": ""}),
-        (wire.link_count_to_wire(LinkCount(3, 10)), {"count": 3, "limit": 10, "err": ""}),
+        (wire.link_count_to_wire(LinkCount(3, 10, 1)), {"count": 3, "limit": 10, "dead": 1, "err": ""}),
         (
             wire.status_counts_to_wire(
                 [
