@@ -6,6 +6,7 @@ For each database, with PREFIX being LINK_DB, USER_DB or SOCIAL_GRAPH_DB:
   PREFIX_SERVICE_HOST            where its Postgres is; without it the database is left out
   PREFIX_SERVICE_PORT            5432, unless set
   PREFIX_NAME                    its name, unless it is the service's usual one
+  PREFIX_CA                      the certificates by which a server with TLS is known
   PREFIX_MIGRATOR_USER           the role that owns it; <name>_migrator, unless set
   PREFIX_MIGRATOR_PASSWORD_FILE  the file with that role's password
 """

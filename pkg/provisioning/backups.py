@@ -169,6 +169,7 @@ class BackupFolder:
                 "PGUSER": address.user,
                 "PGPASSFILE": str(file),
                 "PGCONNECT_TIMEOUT": "10",
+                **{f"PG{name.upper()}": value for name, value in address.libpq_tls.items()},
             }
 
     def _run(self, database: ServiceDatabase, command: Sequence[str], environment: dict[str, str]) -> None:

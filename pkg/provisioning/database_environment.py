@@ -1,7 +1,7 @@
 """Where an operator's programs find a service's database, and as whom they get in: the environment says so.
 
-For PREFIX being a database's ``variable``: PREFIX_SERVICE_HOST, PREFIX_SERVICE_PORT, PREFIX_NAME, and for each role its
-name and the file with its password.
+For PREFIX being a database's ``variable``: PREFIX_SERVICE_HOST, PREFIX_SERVICE_PORT, PREFIX_NAME, PREFIX_CA (the
+certificates by which the server is known), and for each role its name and the file with its password.
 """
 
 from argparse import ArgumentParser
@@ -76,7 +76,7 @@ def read_address(database: ServiceDatabase, role: Role, environment: Mapping[str
         raise StartError(*faults)
     name = environment.get(f"{prefix}_NAME") or database.name
     user = environment.get(f"{prefix}{role}_USER") or _usual_user(database, role)
-    return PostgresAddress(host, int(port), name, user, password)
+    return PostgresAddress(host, int(port), name, user, password, environment.get(f"{prefix}_CA") or "")
 
 
 def read_role_password(database: ServiceDatabase, role: Role, environment: Mapping[str, str]) -> Secret:

@@ -66,14 +66,16 @@ def connect(address: PostgresAddress) -> "psycopg2.extensions.connection":
 
 
 def _connect(address: PostgresAddress, password: str) -> "psycopg2.extensions.connection":
-    return psycopg2.connect(
+    made: psycopg2.extensions.connection = psycopg2.connect(
         host=address.host,
         port=address.port,
         dbname=address.database,
         user=address.user,
         password=password,
         connect_timeout=5,
+        **address.libpq_tls,
     )
+    return made
 
 
 def provision(superuser: PostgresAddress, database: ServiceDatabase, password_of: Callable[[str], str]) -> None:
@@ -145,4 +147,4 @@ def close_to_others(superuser: PostgresAddress) -> None:
 def address_of(
     server: PostgresAddress, database: ServiceDatabase, role: str, password_of: Callable[[str], str]
 ) -> PostgresAddress:
-    return PostgresAddress(server.host, server.port, database.name, role, password_of(role))
+    return replace(server, database=database.name, user=role, password=password_of(role))

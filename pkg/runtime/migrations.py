@@ -46,7 +46,7 @@ def upgrade(address: PostgresAddress, package: str, revision: str = "head") -> N
         database=address.database,
     )
     config, script = _open_history(package)
-    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
+    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10, **address.libpq_tls})
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 

@@ -1,5 +1,6 @@
 """Postgres for the request path: a pool that opens when first needed, and one place where faults get a meaning."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,14 @@ class PostgresAddress:
     database: str
     user: str
     password: Password = field(repr=False)
+    #: The file with the certificates by which the server is known. With it connections are encrypted, and only to a
+    #: server that shows that it is the host of this name; without it, whether they are is the server's to say.
+    ca_file: str = ""
+
+    @property
+    def libpq_tls(self) -> dict[str, Any]:
+        """What libpq is told of it besides."""
+        return {"sslmode": "verify-full", "sslrootcert": self.ca_file} if self.ca_file else {}
 
 
 async def open_pool(
@@ -59,6 +68,7 @@ async def open_pool(
         database=address.database,
         user=address.user,
         connect=_connect_with(address.password),
+        ssl=ssl.create_default_context(cafile=address.ca_file) if address.ca_file else None,
         min_size=0,
         max_size=max_size,
         timeout=_CONNECT_TIMEOUT,

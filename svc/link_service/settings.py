@@ -29,6 +29,8 @@ class LinkSweepSettings(ServiceSettings):
     db_name: str = Field(default="link_manager", validation_alias="LINK_DB_NAME")
     db_user: str = Field(default="link_manager_service", validation_alias="LINK_DB_USER")
     db_password: SecretFile = Field(validation_alias="LINK_DB_PASSWORD_FILE")
+    #: The certificates by which a server elsewhere is known; connections to it are then encrypted.
+    db_ca: str = Field(default="", max_length=4096, validation_alias="LINK_DB_CA")
 
     user_manager_host: HostName = Field(validation_alias="USER_MANAGER_SERVICE_HOST")
     user_manager_port: PortNumber = Field(default=7070, validation_alias="USER_MANAGER_SERVICE_PORT")
@@ -37,7 +39,7 @@ class LinkSweepSettings(ServiceSettings):
 
     @property
     def database(self) -> PostgresAddress:
-        return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password)
+        return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password, self.db_ca)
 
     @property
     def user_manager(self) -> ServiceAddress:

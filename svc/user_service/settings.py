@@ -21,10 +21,12 @@ class UserSweepSettings(ServiceSettings):
     db_name: str = Field(default="user_manager", validation_alias="USER_DB_NAME")
     db_user: str = Field(default="user_manager_service", validation_alias="USER_DB_USER")
     db_password: SecretFile = Field(validation_alias="USER_DB_PASSWORD_FILE")
+    #: The certificates by which a server elsewhere is known; connections to it are then encrypted.
+    db_ca: str = Field(default="", max_length=4096, validation_alias="USER_DB_CA")
 
     @property
     def database(self) -> PostgresAddress:
-        return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password)
+        return PostgresAddress(self.db_host, self.db_port, self.db_name, self.db_user, self.db_password, self.db_ca)
 
 
 class UserServiceSettings(UserSweepSettings, EventSettings):

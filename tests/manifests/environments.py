@@ -56,16 +56,19 @@ def _stores(objects: list[Object]) -> Iterator[str]:
         yield f"{thing['metadata'].get('namespace', 'default')}/{thing['metadata']['name']}"
     for thing in of_kind(objects, "PersistentVolumeClaim"):
         yield _full_name(thing)
-    for thing in of_kind(objects, "Service"):
-        if "externalName" in thing["spec"]:
-            yield thing["spec"]["externalName"]
+    for thing in of_kind(objects, "ConfigMap"):
+        yield from (value for name, value in thing.get("data", {}).items() if _is_far_database(name, value))
 
 
 def far_hosts(objects: Iterable[Object]) -> list[str]:
-    """Settings that name a host by more than a Service's name: it could be another environment's."""
+    """Settings that name a host by more than a Service's name: it could be another environment's. Not of databases."""
     return sorted(
         f"{thing['metadata']['name']}: {name}={value}"
         for thing in of_kind(objects, "ConfigMap")
         for name, value in thing.get("data", {}).items()
-        if name.endswith("_SERVICE_HOST") and "." in value
+        if name.endswith("_SERVICE_HOST") and "." in value and not _is_far_database(name, value)
     )
+
+
+def _is_far_database(name: str, value: str) -> bool:
+    return name.endswith("_DB_SERVICE_HOST") and "." in value

@@ -45,6 +45,9 @@ PRIVATE: Final = tuple(
         "::1",
     )
 )
+#: Where databases are that are not here.
+ELSEWHERE: Final = Outside("10.200.0.10")
+DATABASES: Final = frozenset({"link-db", "user-db", "social-graph-db"})
 WEB_PORTS: Final = (80, 443)
 OTHER_PORTS: Final = (22, 25, 5432, 6443)
 
@@ -88,7 +91,11 @@ def as_list(value: str | list[str]) -> list[str]:
 
 def listed(inside: dict[str, Pod], components: Collection[str] = ()) -> Iterator[Flow]:
     for source, target, ports in read_flows(components):
-        if target == "web":
+        if source in DATABASES - inside.keys():
+            continue
+        if target in DATABASES - inside.keys():
+            yield Flow(source, ELSEWHERE.address, 5432)
+        elif target == "web":
             yield from (Flow(source, end.address, port) for port in ports for end in WEB)
         else:
             outside = {end.name: end for end in (DNS, *CONTROLLERS)}
@@ -103,7 +110,7 @@ def allowed(objects: list[Object], inside: dict[str, Pod]) -> set[Flow]:
     twins = [
         Pod(f"a stranger like {pod.name}", "elsewhere", pod.labels, pod.ports, "10.244.9.9") for pod in inside.values()
     ]
-    ends: list[End] = [*inside.values(), *twins, *CONTROLLERS, DNS, *WEB, *PRIVATE]
+    ends: list[End] = [*inside.values(), *twins, *CONTROLLERS, DNS, *WEB, *PRIVATE, ELSEWHERE]
     return {
         Flow(source.name, target.name, port, protocol)
         for source, target in product(ends, ends)

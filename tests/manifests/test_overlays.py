@@ -35,11 +35,19 @@ def resolve(house: Path) -> None:
 @pytest.mark.parametrize(
     "resolved", [(), ("postgres", "nats"), ("valkey/valkey", "nats"), ("postgres", "valkey/valkey")]
 )
-def test_production_refuses_an_image_without_a_digest(house: Path, resolved: tuple[str, ...]) -> None:
-    resolve_release(house, "production")
+def test_an_image_without_a_digest_is_refused(house: Path, resolved: tuple[str, ...]) -> None:
+    resolve_release(house, "staging")
     if resolved:
         resolve_pins(house, *resolved)
     with pytest.raises(AssertionError, match=r"index 1 is out of bounds for value (postgres|valkey/valkey|nats):"):
+        render(house / "k8s" / "overlays" / "staging")
+
+
+@pytest.mark.parametrize("resolved", ["nats", "valkey/valkey"])
+def test_production_refuses_an_image_without_a_digest(house: Path, resolved: str) -> None:
+    resolve_release(house, "production")
+    resolve_pins(house, resolved)
+    with pytest.raises(AssertionError, match=r"index 1 is out of bounds for value (valkey/valkey|nats):"):
         render(house / "k8s" / "overlays" / "production")
 
 
