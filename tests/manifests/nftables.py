@@ -11,11 +11,8 @@ from typing import Final
 from tests.manifests.network import End, Network, Pod
 from tests.manifests.objects import Object
 
-#: Answers to what was let through, neighbours who look for each other, and oneself.
-_ALWAYS: Final = (
-    "ct state established,related accept",
-    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
-)
+#: Answers to what was let through.
+_ALWAYS: Final = "ct state established,related accept"
 #: At once: a test need not wait to see that it is refused.
 _REFUSED: Final = ("meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited")
 
@@ -32,7 +29,7 @@ def write_ruleset(network: Network, pod: Pod, everybody: Iterable[End]) -> str:
 
 def _chain(hook: str, own: str, rules: list[str] | None) -> str:
     # Without a policy that concerns it, a pod is open in this direction.
-    lines = [] if rules is None else [own, *_ALWAYS, *rules, *_REFUSED]
+    lines = [] if rules is None else [own, _ALWAYS, *rules, *_REFUSED]
     return "\n".join([f"chain {hook} {{", f"type filter hook {hook} priority 0; policy accept;", *lines, "}"])
 
 

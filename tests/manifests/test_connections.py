@@ -7,6 +7,7 @@ but a rule refuses. The evaluator of ``test_flows`` says what should be; the ker
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -17,6 +18,7 @@ from tests.manifests.namespaces import Namespace, Wire, laid_wire
 from tests.manifests.network import End, Network, Pod
 from tests.manifests.nftables import write_ruleset
 from tests.manifests.objects import Change, Object, of_kind
+from tests.manifests.renders import Renders, Variant, components_of
 from tests.manifests.test_flows import CONTROLLERS, DNS, PRIVATE, WEB, Flow, listed, pods, probes
 
 #: To these nothing is sent: they are everybody's own.
@@ -76,6 +78,12 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(objects: list[Object]) -> Iterator[Cluster]:
+    with running_cluster(objects) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_cluster(objects: list[Object]) -> Iterator[Cluster]:
     inside = pods(objects)
     # Somebody else's pods, whatever they call themselves.
     twins = [
@@ -98,6 +106,12 @@ def test_needed_connections_come_about_and_no_others(cluster: Cluster) -> None:
     found = cluster.flows()
     assert sorted(map(str, expected - found)) == []
     assert sorted(map(str, found - expected)) == []
+
+
+def test_production_is_as_closed(renders: Renders) -> None:
+    objects = renders.of(Variant("production"))
+    with running_cluster(objects) as cluster:
+        assert cluster.flows() == set(listed(cluster.inside, components_of("production")))
 
 
 def test_without_policies_everybody_reaches_everybody(cluster: Cluster, objects: list[Object]) -> None:
