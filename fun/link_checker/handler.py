@@ -2,24 +2,22 @@
 
 A request is a POST of ``{"Username", "Url"}``. The answer is a 200 with ``{"Username", "Url", "Status", "Reason",
 "Transient", "err"}`` whatever came of the link, and a 4xx or 5xx in the usual form for what is wrong with the request
-or with us.
+or with us. Many are asked about at once in the forms of ``question.Form``; one that fails has ``err``, ``code`` and
+``kind`` in the place of its answer.
 """
 
 import os
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fun.link_checker.question import JSON, Question, answer, read_question
 from fun.link_checker.settings import LinkCheckFunctionSettings
 from pkg.link_checker.checker import LinkChecker
 from pkg.link_checker.redis_host_leases import RedisHostLeases
 from pkg.object_model.clock import SystemClock
-from pkg.object_model.errors import DelinkciousError, Internal, InvalidArgument, TooLarge
-from pkg.object_model.types import CheckLinkRequest
-from pkg.object_model.wire import verdict_to_wire
-from pkg.runtime.arguments import read_object
+from pkg.object_model.errors import DelinkciousError, Internal
 from pkg.runtime.context import RequestContext, current_context, use_context
 from pkg.runtime.errors import error_body, status_of
-from pkg.runtime.json import decode, encode
 from pkg.runtime.logs import configure_logs, describe_exception, get_logger
 from pkg.runtime.peers import check_callers
 from pkg.runtime.redis import connect_redis
@@ -27,9 +25,6 @@ from pkg.runtime.settings import read_settings
 from pkg.runtime.tracing import child_traceparent
 
 OPERATION: Final = "links.check"
-#: Bytes: a URL of any length that is taken, escaped, and what is around it.
-MAX_REQUEST_BYTES: Final = 64 * 1024
-JSON: Final = "application/json"
 
 _log = get_logger(__name__)
 
@@ -67,42 +62,37 @@ async def close(context: Any) -> None:  # noqa: ANN401  # as above
 
 
 async def handler(context: Any, event: Any) -> Any:  # noqa: ANN401  # as above
-    headers = _read_headers(event.headers)
+    headers = read_headers(event.headers)
     own = current_context() or RequestContext(
         headers.get("X-Request-Id") or os.urandom(16).hex(), child_traceparent(headers.get("Traceparent"))
     )
+    content_type = JSON
     with use_context(own):
         try:
-            status, body = 200, await _check(context.user_data, headers, event.body)
+            question = receive(context.user_data, headers, event.body)
+            status, body = 200, await answer(question, context.user_data.checker)
+            content_type = question.content_type
         except DelinkciousError as error:
             status, body = _render(error, own)
         except Exception as error:  # noqa: BLE001  # what leaves the function becomes a stack trace in the answer
             _log.error("unexpected error", exception=describe_exception(error))
             status, body = _render(Internal("something went wrong on our side; try again"), own)
-    return context.Response(body=body.decode(), headers={}, content_type=JSON, status_code=status)
+    return context.Response(body=body.decode(), headers={}, content_type=content_type, status_code=status)
 
 
-async def _check(user_data: Any, headers: Mapping[str, str], body: object) -> bytes:  # noqa: ANN401  # as above
+def receive(user_data: Any, headers: Mapping[str, str], body: object) -> Question:  # noqa: ANN401  # as above
+    """What is asked, if the caller may ask.
+
+    Raises:
+        DelinkciousError: they may not, or it is no question.
+    """
     # Nobody looks between two requests.
     user_data.mutual_auth.look()
     user_data.caller_auth.authorize(headers, OPERATION)
-    request = read_object(CheckLinkRequest, _read_body(body))
-    for name, value in (("Username", request.username), ("Url", request.url)):
-        if not value:
-            raise InvalidArgument(f"{name} is empty; send it")
-    return encode(verdict_to_wire(request, await user_data.checker.check_link(request)))
+    return read_question(body)
 
 
-def _read_body(body: object) -> object:
-    """Nuclio decodes what says of itself that it is JSON, if it is."""
-    if isinstance(body, bytes | str):
-        if len(body) > MAX_REQUEST_BYTES:
-            raise TooLarge(f"the body is larger than {MAX_REQUEST_BYTES} bytes, the most that is taken here")
-        return decode(body)
-    return body
-
-
-def _read_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
+def read_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
     """By name in the form that all of them have in Go, which is Nuclio's."""
     return {_text(name).title(): _text(value) for name, value in headers.items()}
 

@@ -6,10 +6,11 @@ Every method raises the errors of ``pkg.object_model.errors`` and no others; a c
 DeadlineExceeded to those of the manager.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from pkg.object_model.errors import DelinkciousError
 from pkg.object_model.events import LinkCheckedEvent
 from pkg.object_model.types import (
     Actor,
@@ -189,3 +190,10 @@ class LinkChecker(Protocol):
     """Whether what is linked to is there."""
 
     async def check_link(self, request: CheckLinkRequest) -> Verdict: ...
+
+
+class LinkBatchChecker(LinkChecker, Protocol):
+    def check_links(
+        self, requests: Sequence[CheckLinkRequest]
+    ) -> AsyncIterator[tuple[int, Verdict | DelinkciousError]]:
+        """Of each by its place in ``requests``, as soon as it is known."""

@@ -7,7 +7,7 @@ happened.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -138,8 +138,9 @@ class ServiceHttpClient:
         *,
         actor: Actor | None,
         params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The answer's body as it comes. ``timeout`` (seconds) is for the whole of it.
 
         The deadline of the request that we serve bounds only its beginning. Raises as ``request`` does;
@@ -156,7 +157,8 @@ class ServiceHttpClient:
             try:
                 async with _until(first):
                     connection = await self._pool.take()
-                    connection.send(self._head(method, target, actor, None, "", whole, context))
+                    head = self._head(method, target, actor, body, "application/json", whole, context)
+                    connection.send(head + body if body else head)
                     if await connection.read_head() != 200:
                         raise self._refusal(connection, await self._read(connection, _MAX_ERROR_BYTES))
                 while True:

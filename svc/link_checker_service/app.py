@@ -7,6 +7,7 @@ from typing import Final
 from pkg.clients.link_check_client import LinkCheckClient
 from pkg.events.consumers import BULK_LINK_CHECKS, LINK_CHECKS
 from pkg.events.nats_bus import connect_nats
+from pkg.link_checker.batched_checks import BatchedChecks
 from pkg.link_checker.canary import CanaryChecker
 from pkg.link_checker.checker import CHECK_DEADLINE
 from pkg.link_checker.dispatcher import Dispatcher
@@ -34,7 +35,8 @@ async def create_app(settings: LinkCheckerServiceSettings) -> AsyncIterator[Http
             connect_peer(settings, mutual_auth, session, LINK_CHECK_FUNCTION, settings.function, clock),
             timeout=FUNCTION_TIMEOUT,
         )
-        checks = SharedChecks(CanaryChecker(function, settings.canaries), page_of)
+        batches = BatchedChecks(function, max_batch=settings.batch)
+        checks = SharedChecks(CanaryChecker(batches, settings.canaries), page_of)
         async with AsyncExitStack() as stack:
             # Each lane with places of its own, so that a link just saved is looked at while thousands are imported.
             for lane in (LINK_CHECKS, BULK_LINK_CHECKS) if settings.consume else ():

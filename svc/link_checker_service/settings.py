@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from pkg.events.settings import EventSettings
+from pkg.link_checker.batched_checks import MAX_BATCH
 from pkg.link_checker.canary import parse_canaries
 from pkg.runtime.access import LINK_CHECKER
 from pkg.runtime.settings import HostName, ListenPort, PortNumber, ServiceAddress
@@ -23,6 +24,9 @@ class LinkCheckerServiceSettings(EventSettings):
 
     function_host: HostName = Field(validation_alias="LINK_CHECK_FUNCTION_SERVICE_HOST")
     function_port: PortNumber = Field(default=8080, validation_alias="LINK_CHECK_FUNCTION_SERVICE_PORT")
+
+    #: Links that the function is asked about in one call, at the most; with 1 each has a call of its own.
+    batch: int = Field(default=MAX_BATCH, ge=1, le=MAX_BATCH, validation_alias="LINK_CHECK_BATCH")
 
     #: URLs, with commas between them, one of which is always up: while none can be reached, no page is called dead.
     canaries: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_canaries)] = Field(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fun.link_checker.handler import MAX_REQUEST_BYTES, close, handler, prepare
+from fun.link_checker.handler import close, handler, prepare
+from fun.link_checker.question import MAX_BATCH, MAX_REQUEST_BYTES
 from fun.link_checker.settings import LinkCheckFunctionSettings
 from pkg.runtime.access import LINK_CHECK_FUNCTION, LINK_CHECKER
 from pkg.runtime.mutual_auth import new_secret, render_edge
@@ -120,6 +122,65 @@ async def test_there_is_nothing_else(house: FunctionHouse) -> None:
     assert (await house.service.call("GET", "/readyz")).status == 200
 
 
+# --- many at once ---------------------------------------------------------------------------------------------------
+
+
+def many(house: FunctionHouse) -> list[dict[str, Any]]:
+    """The second cannot be asked for."""
+    urls = [f"{house.site.url}/200", "", f"{house.site.url}/404"]
+    return [{"Username": "alice", "Url": url} for url in urls]
+
+
+def heads(answers: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(answer.get("Status", answer.get("code", "")), answer["err"]) for answer in answers]
+
+
+SAID_OF_MANY = [("valid", ""), ("invalid_argument", "Url is empty; send it"), ("invalid", "")]
+
+
+async def test_a_list_is_answered_by_a_list(house: FunctionHouse) -> None:
+    reply = await house.service.call("POST", "/", caller=LINK_CHECKER, json=many(house))
+    assert (reply.status, heads(reply.json())) == (200, SAID_OF_MANY)
+    assert reply.json()[0]["Url"] == many(house)[0]["Url"]
+
+
+async def test_an_object_is_answered_by_an_object(house: FunctionHouse) -> None:
+    body = await house.service.ok("POST", "/", caller=LINK_CHECKER, json={"Checks": many(house)})
+    assert heads(body["checks"]) == SAID_OF_MANY
+
+
+async def test_lines_have_their_places(house: FunctionHouse) -> None:
+    asked = {"Checks": many(house), "Lines": True}
+    reply = await house.service.call("POST", "/", caller=LINK_CHECKER, json=asked)
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/x-ndjson")
+    lines = sorted(map(json.loads, reply.body.splitlines()), key=lambda line: int(line["Index"]))
+    assert [line["Index"] for line in lines] == [0, 1, 2]
+    assert heads(lines) == SAID_OF_MANY
+
+
+@pytest.mark.parametrize("wrap", [lambda checks: checks, lambda checks: {"Checks": checks}])
+@pytest.mark.parametrize("count", [0, MAX_BATCH + 1])
+async def test_there_are_not_too_many_and_not_none(
+    house: FunctionHouse, wrap: Callable[[list[dict[str, Any]]], Any], count: int
+) -> None:
+    refused = await house.service.refused("POST", "/", caller=LINK_CHECKER, json=wrap(many(house)[:1] * count))
+    assert refused == (400, "invalid_argument")
+    assert house.site.asked == []
+
+
+@pytest.mark.parametrize("asked", [{"Checks": {}}, {"Checks": None}, {"Checks": "x", "Lines": True}])
+async def test_what_is_no_list_of_checks(house: FunctionHouse, asked: Any) -> None:
+    assert await house.service.refused("POST", "/", caller=LINK_CHECKER, json=asked) == (400, "invalid_argument")
+
+
+@pytest.mark.parametrize("lines", [True, False])
+async def test_many_are_for_the_dispatcher_alone_too(house: FunctionHouse, lines: bool) -> None:
+    asked = {"Checks": many(house), "Lines": lines}
+    refused = await house.service.refused("POST", "/", caller="stranger", json=asked)
+    assert refused == (403, "caller_not_allowed")
+    assert house.site.asked == []
+
+
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
@@ -138,6 +199,17 @@ def test_allowed_places_come_from_the_environment(tmp_path: Path) -> None:
 def test_ports_come_from_the_environment(tmp_path: Path) -> None:
     settings = read_settings(LinkCheckFunctionSettings, environment(tmp_path, LINK_CHECKER_PORTS="8080, 8443,"))
     assert settings.ports == {8080, 8443}
+
+
+def test_leases_of_hosts_are_kept_where_the_environment_says(tmp_path: Path) -> None:
+    assert read_settings(LinkCheckFunctionSettings, environment(tmp_path)).redis is None
+    password = tmp_path / "password"
+    password.write_text("a-password-of-our-own")
+    password.chmod(0o600)
+    where = {"LINK_CHECKER_REDIS_SERVICE_HOST": "store", "LINK_CHECKER_REDIS_PASSWORD_FILE": str(password)}
+    address = read_settings(LinkCheckFunctionSettings, environment(tmp_path, **where)).redis
+    assert address is not None
+    assert (address.host, address.port, address.user, address.tls) == ("store", 6379, "link-check-function", False)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import SecretStr
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from fun.link_checker import host
 from fun.link_checker.settings import LinkCheckFunctionSettings
@@ -18,11 +20,12 @@ from pkg.events.consumers import LINK_CHECKS, LINK_STATUS
 from pkg.events.memory_bus import MemoryBus
 from pkg.events.messages import LINK_CHECK_EVENTS, Message, read_event, write_message
 from pkg.events.nats_bus import open_bus
+from pkg.link_checker.batched_checks import BatchedChecks
 from pkg.link_checker.dispatcher import Dispatcher
 from pkg.link_checker.shared_checks import SharedChecks
 from pkg.local_stack.demo_site import DemoSite
 from pkg.object_model.clock import SystemClock
-from pkg.object_model.errors import Internal, Unavailable
+from pkg.object_model.errors import DelinkciousError, Internal, Unavailable
 from pkg.object_model.events import LinkCheckedEvent, LinkEvent, LinkEventType
 from pkg.object_model.types import CheckLinkRequest
 from pkg.runtime.access import LINK_CHECK_FUNCTION, LINK_CHECKER, LINK_MANAGER
@@ -120,7 +123,7 @@ async def house(tmp_path: Path, site: str) -> AsyncIterator[House]:
     bus = MemoryBus(clock)
     async with AsyncExitStack() as stack:
         function = await stack.enter_async_context(function_client(tmp_path, site))
-        dispatcher = Dispatcher(SharedChecks(function, page_of), bus, clock, LINK_CHECKER)
+        dispatcher = Dispatcher(SharedChecks(BatchedChecks(function), page_of), bus, clock, LINK_CHECKER)
         consumer = build_consumer(dispatcher, bus.subscribe(LINK_CHECKS), LINK_CHECKS, bus)
         await stack.enter_async_context(run_in_background(consumer.run()))
         yield House(bus, site)
@@ -151,6 +154,53 @@ async def test_an_import_is_worked_through(house: House) -> None:
     paths = [f"/ok/{number}" for number in range(150)]
     await house.save(*paths)
     await eventually(lambda: house.told() == dict.fromkeys(paths, "valid"))
+
+
+async def test_of_many_each_is_told_as_soon_as_it_is_known(tmp_path: Path, site: str) -> None:
+    paths = ["/slow", "/ok", "/missing", "//", "/error"]
+    requests = [CheckLinkRequest(username="alice", url=site + path) for path in paths]
+    requests[3] = CheckLinkRequest(username="alice", url="")
+    told = []
+    async with function_client(tmp_path, site) as function, asyncio.timeout(30):
+        async for place, said in function.check_links(requests):
+            told.append((place, said.code if isinstance(said, DelinkciousError) else said.reason))
+            if len(told) == 4:
+                # The slow one has no answer yet.
+                break
+    assert sorted(told) == [(1, "ok"), (2, "not_found"), (3, "invalid_argument"), (4, "server_error")]
+
+
+async def test_many_are_not_let_in_either(tmp_path: Path, site: str) -> None:
+    requests = [CheckLinkRequest(username="alice", url=site)] * 2
+    async with function_client(tmp_path, site, edge_secret("link-checker", "somebody-else")) as function:
+        with pytest.raises(Internal) as refused:
+            await anext(aiter(function.check_links(requests)))
+    assert refused.value.code == "upstream_refused"
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        b"not json\n",
+        b'{"Index": 2, "Status": "valid", "Reason": "ok", "Transient": false, "err": ""}\n',
+        b'{"Index": 0, "err": "no", "code": "no", "kind": "unheard_of"}\n',
+        b'{"Index": 0, "Status": "valid"',
+        b" " * 100_000,
+    ],
+)
+async def test_nonsense_is_no_verdict(answered: bytes) -> None:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(answered)(scope, receive, send)
+
+    async with served(serve) as url, HttpSession() as session:
+        credentials = EdgeCredentials(
+            LINK_CHECKER, LINK_CHECK_FUNCTION, edge_secret(LINK_CHECKER, LINK_CHECK_FUNCTION), SystemClock()
+        )
+        client = LinkCheckClient(ServiceHttpClient(session, url, credentials), timeout=20)
+        with pytest.raises(Internal) as refused:
+            async for _ in client.check_links([CheckLinkRequest(username="alice", url="http://host.example/")] * 2):
+                pass
+    assert refused.value.code == "bad_upstream_reply"
 
 
 async def test_a_function_that_does_not_let_us_in(tmp_path: Path, site: str) -> None:

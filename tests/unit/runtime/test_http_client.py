@@ -459,7 +459,7 @@ async def test_a_stream_that_nobody_reads_to_its_end_is_closed() -> None:
     async with client(Callee(stream_of(*[b"x" * 100_000] * 100))) as http:
         stream = http.stream("GET", "/export", actor=None)
         await anext(stream)
-        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await stream.aclose()
         assert await read(http)
 
 
