@@ -12,15 +12,13 @@ from typing import Any, Final
 
 from fun.link_checker.question import JSON, Question, answer, read_question
 from fun.link_checker.settings import LinkCheckFunctionSettings
-from pkg.link_checker.checker import LinkChecker
-from pkg.link_checker.redis_host_leases import RedisHostLeases
+from fun.link_checker.wiring import close_checker, open_checker
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import DelinkciousError, Internal
 from pkg.runtime.context import RequestContext, current_context, use_context
 from pkg.runtime.errors import error_body, status_of
 from pkg.runtime.logs import configure_logs, describe_exception, get_logger
 from pkg.runtime.peers import check_callers
-from pkg.runtime.redis import connect_redis
 from pkg.runtime.settings import read_settings
 from pkg.runtime.tracing import child_traceparent
 
@@ -43,22 +41,12 @@ def prepare(context: Any, settings: LinkCheckFunctionSettings) -> None:  # noqa:
     """What the worker keeps between requests."""
     mutual_auth = context.user_data.mutual_auth = settings.load_mutual_auth()
     context.user_data.caller_auth = check_callers(settings, mutual_auth, SystemClock())
-    # Neither connects before it is used.
-    redis = context.user_data.redis = None if settings.redis is None else connect_redis(settings.redis)
-    context.user_data.checker = LinkChecker(
-        allowed=settings.allowed,
-        ports=settings.ports,
-        confined=settings.confined,
-        contact=settings.contact,
-        leases=None if redis is None else RedisHostLeases(redis, timeout=settings.redis_timeout),
-    )
+    context.user_data.checker, context.user_data.leases = open_checker(settings)
 
 
 async def close(context: Any) -> None:  # noqa: ANN401  # as above
     """Nuclio ends its workers without a word; others call it."""
-    await context.user_data.checker.close()
-    if context.user_data.redis is not None:
-        await context.user_data.redis.aclose()
+    await close_checker(context.user_data.checker, context.user_data.leases)
 
 
 async def handler(context: Any, event: Any) -> Any:  # noqa: ANN401  # as above

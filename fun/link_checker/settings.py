@@ -1,4 +1,4 @@
-"""What the link check function is told from outside."""
+"""What the link check function is told from outside, and a batch of checks."""
 
 from typing import Annotated, ClassVar, Self
 
@@ -19,12 +19,11 @@ def _read_ports(value: object) -> object:
     return parse_ports(value) if isinstance(value, str) else value
 
 
-class LinkCheckFunctionSettings(ServiceSettings):
+class LookSettings(ServiceSettings):
+    """Of whatever looks at links: where it may go, and in whose turn."""
+
     service_name: ClassVar[str] = LINK_CHECK_FUNCTION
 
-    port: ListenPort = 8090
-    #: Longer than a check may take.
-    request_timeout: Seconds = Field(default=12.0, validation_alias="REQUEST_TIMEOUT")
     #: Places, as host:port with commas between them, that are looked at though they are not public.
     allowed: Annotated[frozenset[HostPort], NoDecode, BeforeValidator(_read_allowed)] = Field(
         default=frozenset(), validation_alias="LINK_CHECKER_ALLOWED"
@@ -62,3 +61,9 @@ class LinkCheckFunctionSettings(ServiceSettings):
         if self.redis_host is None or self.redis_password is None:
             return None
         return RedisAddress(self.redis_host, self.redis_port, self.redis_user, self.redis_password, self.redis_tls)
+
+
+class LinkCheckFunctionSettings(LookSettings):
+    port: ListenPort = 8090
+    #: Longer than a check may take.
+    request_timeout: Seconds = Field(default=12.0, validation_alias="REQUEST_TIMEOUT")

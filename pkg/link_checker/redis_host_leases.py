@@ -31,6 +31,9 @@ class RedisHostLeases(HostLeases):
         self._redis = redis
         self._timeout = timeout
 
+    async def close(self) -> None:
+        await self._redis.aclose()
+
     async def take(self, host: str, lifetime: float) -> Lease | None:
         lease = Lease(host, secrets.token_hex(8))
         taken = await self._set(lease, lifetime, "NX")

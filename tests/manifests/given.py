@@ -79,4 +79,6 @@ def _mounted(
         if "secret" in volume:
             yield mount["mountPath"], secrets[volume["secret"]["secretName"]]
         elif "configMap" in volume:
-            yield mount["mountPath"], maps[volume["configMap"]["name"]]
+            name = volume["configMap"]["name"]
+            if name in maps or not volume["configMap"].get("optional"):
+                yield mount["mountPath"], maps[name]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from fun.link_checker.batch import LinkCheckBatchSettings
 from fun.link_checker.settings import LinkCheckFunctionSettings
 from pkg.events.operator import read_nats_address
 from pkg.local_stack.binaries import nats_binary
@@ -37,6 +38,7 @@ SERVICES: Final[Mapping[str, type[ServiceSettings]]] = {
     "delinkcious-link-check-function": LinkCheckFunctionSettings,
 }
 MODULES: Final[Mapping[str, type[ServiceSettings]]] = {
+    "fun.link_checker.batch": LinkCheckBatchSettings,
     "svc.link_service.sweep": LinkSweepSettings,
     "svc.user_service.sweep": UserSweepSettings,
 }
