@@ -37,7 +37,7 @@ from tests.e2e.client import eventually
 from tests.e2e.stack import Stack
 from tests.faults.drill import let_everybody_in
 from tests.faults.system import running_system
-from tests.load.event_path import connect, follow, insert, make_events
+from tests.load.event_path import connect, follow, have_feeds, insert, make_events
 from tests.load.processor_time import processor_seconds
 
 #: Seconds within which a save must be news, or be looked at, whatever else is behind.
@@ -275,6 +275,7 @@ async def run(options: argparse.Namespace) -> bool:
                     person = Person(session, stack, tokens)
                     await person.follow()
                     await follow(graph, 1)
+                    await have_feeds(stack, 1)
                     passed = [side_by_side(stack)]
                     if options.events:
                         passed.append(await behind(stack, links, person, NEWS_MANAGER, options.events))

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import batched
+from pathlib import Path
 from statistics import median
 from typing import Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import nats
@@ -25,6 +27,7 @@ from pkg.events.messages import write_message
 from pkg.events.operator import nats_of_stack
 from pkg.events.outbox import insert_events
 from pkg.local_stack.data_folder import DataFolder
+from pkg.news_manager.redis_store import RedisNewsStore
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.events import LinkEvent, LinkEventType
 from pkg.object_model.types import Actor, GetNewsRequest, LinkStatus
@@ -33,6 +36,7 @@ from pkg.runtime.caller_auth import EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.mutual_auth import load_mutual_auth
+from pkg.runtime.redis import RedisAddress, connect_redis
 from pkg.runtime.secret import passwords_of
 from tests.e2e.stack import Stack
 from tests.load.processor_time import processor_seconds
@@ -69,6 +73,7 @@ async def measure_events(stack: Stack, password: str, events: int, followers: in
     links = await connect(stack, password, "link_manager")
     try:
         await follow(graph, followers)
+        await have_feeds(stack, followers)
         before, done, begun = _spent(stack), handled(stack), time.perf_counter()
         # Looked at already: the link checker hears of them, and has nothing to do.
         made = make_events(events, status=LinkStatus.VALID)
@@ -93,6 +98,7 @@ async def measure_delay(stack: Stack, password: str, repeats: int) -> float:
     links = await connect(stack, password, "link_manager")
     try:
         await follow(graph, 1)
+        await have_feeds(stack, 1)
         delays = []
         for _ in range(repeats):
             done = handled(stack)
@@ -148,6 +154,21 @@ async def _stream(stack: Stack, events: list[LinkEvent]) -> EventRun:
         return EventRun(len(messages), seconds, spent)
     finally:
         await client.close()
+
+
+async def have_feeds(stack: Stack, followers: int) -> None:
+    """Nothing is pushed to whom does not read: each has read before, and found nothing."""
+    valkey = stack.ready["redis"]
+    place = urlsplit(valkey["url"])
+    password = Path(valkey["password_files"][NEWS_MANAGER]).read_text(encoding="utf-8").strip()  # noqa: ASYNC240  # once
+    address = RedisAddress(place.hostname or "", place.port or 0, NEWS_MANAGER, password)
+    async with connect_redis(address) as redis:
+        store = RedisNewsStore(redis)
+        for author in range(_AUTHORS):
+            for follower in range(followers):
+                reader = _FIRST_FOLLOWER + author * _MOST_FOLLOWERS + follower
+                await store.begin_feed(reader, "bench")
+                await store.finish_feed(reader, "bench")
 
 
 async def _check_feeds(stack: Stack, events: list[LinkEvent], followers: int) -> None:
