@@ -142,6 +142,9 @@ class FakeSocialGraph(SocialGraphManager):
     async def get_outgoing_requests(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         return NamePage([], "")
 
+    async def get_mutuals(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        raise NotImplementedError
+
     async def get_blocked(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         user = (await self._directory.find_users([request.username]))[request.username]
         return await self._page([pair[1] for pair in self._blocks if pair[0] == user.user_id])

@@ -67,6 +67,9 @@ class SocialGraphClient(interfaces.SocialGraphManager):
     async def get_following(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         return await self._names("/following", "following", actor, request)
 
+    async def get_mutuals(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        return await self._names("/mutuals", "mutuals", actor, request)
+
     async def get_incoming_requests(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         return await self._names("/incoming-requests", "requests", actor, request)
 

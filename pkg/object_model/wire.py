@@ -383,7 +383,7 @@ def audit_page_from_wire(wire: Mapping[str, Any]) -> AuditPage:
 
 
 def name_page_to_wire(key: str, page: NamePage) -> Wire:
-    """``key`` says whose names they are: ``followers``, ``following``, ``requests``, ``blocked``."""
+    """``key`` says whose names they are: ``followers``, ``following``, ``mutuals``, ``requests``, ``blocked``."""
     return {
         key: dict.fromkeys(page.names, True),
         "NextPageToken": page.next_page_token,

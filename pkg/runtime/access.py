@@ -53,7 +53,7 @@ ALLOWED_CALLERS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProx
             {
                 "graph.write": frozenset({API_GATEWAY}),
                 "graph.read": frozenset({API_GATEWAY, LINK_MANAGER, NEWS_MANAGER}),
-                # What is for the user alone: who asked, who is blocked.
+                # What is for the user alone: who asked, who is blocked, whom they have in common with others.
                 "graph.read_own": frozenset({API_GATEWAY}),
                 "graph.erase": frozenset({USER_MANAGER}),
             }

@@ -167,6 +167,24 @@ class SocialGraphManager(interfaces.SocialGraphManager):
         """As ``get_followers``."""
         return await self._page_for_all("following", self._store.list_following, actor, request)
 
+    async def get_mutuals(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
+        """Those whom the actor follows and who follow the user; of the actor themselves those who follow back.
+
+        In the order in which the actor follows them, newest first. Of a private account that the actor does not follow
+        there are none.
+
+        Raises:
+            PermissionDenied: nobody is asking (``not_yours``).
+            InvalidArgument, NotFound: as ``get_followers``.
+        """
+        user = _check_actor(actor, "see whom you have in common with others")
+
+        async def read(other_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
+            return await self._store.list_mutuals(user.user_id, other_id, after, limit)
+
+        # A token is good for one who asks: the order is theirs.
+        return await self._page_for_all(f"mutuals of {user.user_id}", read, user, request)
+
     async def get_incoming_requests(self, actor: Actor | None, request: GetFollowRequest) -> NamePage:
         """Those who ask to follow the actor, newest first.
 

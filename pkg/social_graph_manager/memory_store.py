@@ -119,6 +119,11 @@ class MemorySocialGraphStore(SocialGraphStore):
     async def list_blocked(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
         return _newest(self._blocks.outgoing(user_id), after, limit)
 
+    async def list_mutuals(self, user_id: int, other_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
+        followers = self._follows.incoming(other_id)
+        mutuals = {each: since for each, since in self._follows.outgoing(user_id).items() if each in followers}
+        return _newest(mutuals, after, limit)
+
     async def list_follower_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
         return nsmallest(limit, (follower_id for follower_id in self._follows.incoming(user_id) if follower_id > after))
 

@@ -72,6 +72,11 @@ _FOLLOWED_IDS: Final = """
     WHERE user_id = $1 AND followed_id > $3
     ORDER BY followed_id LIMIT $2
 """
+_AMONG_FOLLOWERS: Final = """
+    SELECT follower_id FROM followers WHERE user_id = $1 AND follower_id = ANY($2::bigint[])
+"""
+#: Of those whom a user follows, so many are looked up at once among the followers of another.
+_LOOKED_UP_AT_ONCE: Final = 1_000
 _GET_COUNTS: Final = "SELECT followers, following FROM follow_counts WHERE user_id = $1"
 _GET_TIES: Final = """
     SELECT
@@ -223,6 +228,22 @@ class SqlSocialGraphStore(SocialGraphStore):
 
     async def list_blocked(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
         return await self._list(_BLOCKED, user_id, after, limit)
+
+    async def list_mutuals(self, user_id: int, other_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
+        """Goes through those whom the user follows, who are few, however many follow the other. Each statement is about
+        one of the two alone, as it has to be where they are on different machines."""
+        found: list[Edge] = []
+        size = min(_LOOKED_UP_AT_ONCE, 4 * limit)
+        while len(found) < limit:
+            edges = await self._list(_FOLLOWING, user_id, after, size)
+            with database_errors():
+                rows = await self._pool.fetch(_AMONG_FOLLOWERS, other_id, [edge.user_id for edge in edges])
+            among = {each for (each,) in rows}
+            found += [edge for edge in edges if edge.user_id in among]
+            if len(edges) < size:
+                break
+            after, size = edges[-1], _LOOKED_UP_AT_ONCE
+        return found[:limit]
 
     async def list_follower_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
         with database_errors():

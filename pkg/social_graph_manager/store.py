@@ -88,6 +88,12 @@ class SocialGraphStore(Protocol):
     async def list_blocked(self, user_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
         """Likewise."""
 
+    async def list_mutuals(self, user_id: int, other_id: int, after: Edge | None, limit: int) -> Sequence[Edge]:
+        """Those whom the user follows and who follow the other; in the order in which the user follows them, likewise.
+
+        The other may be the user.
+        """
+
     async def list_follower_ids(self, user_id: int, after: int, limit: int) -> Sequence[int]:
         """The lowest first, at most ``limit``, beginning behind ``after``; ids are positive."""
 

@@ -138,6 +138,11 @@ class Handlers:
         request = GetFollowRequest(username=call.actor.name, **call.arguments)
         return name_page_to_wire("following", await self._graph.get_following(call.actor, request))
 
+    async def get_mutuals(self, call: Call) -> Answer:
+        username = call.arguments.pop("username", call.actor.name)
+        request = GetFollowRequest(username=username, **call.arguments)
+        return name_page_to_wire("mutuals", await self._graph.get_mutuals(call.actor, request))
+
     async def follow(self, call: Call) -> Answer:
         request = FollowRequest(followed=call.arguments["followed"], follower=call.actor.name)
         state = await self._graph.follow(call.actor, request)

@@ -171,6 +171,15 @@ NEWS_STREAM: Final = (
     ),
 )
 MAP_PAGE: Final = (LIMIT_OF_MAP, START_TOKEN)
+MUTUALS_PAGE: Final = (
+    Argument(
+        name="username",
+        kind=Text(_MAX_NAME),
+        description="With whom. Yourself if it is left out.",
+        example="alice",
+    ),
+    *MAP_PAGE,
+)
 REQUESTS_PAGE: Final = (
     Argument(
         name="direction",

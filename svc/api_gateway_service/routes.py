@@ -343,6 +343,20 @@ def _people(handlers: Handlers) -> list[Operation]:
             errors=(*error_codes.WHOLE_MAP_ERRORS, error_codes.GRAPH_AWAY),
         ),
         Operation(
+            name="get_mutuals",
+            method="GET",
+            path="/mutuals",
+            group="People",
+            scope=Scope.SOCIAL,
+            summary="List those whom you have in common with somebody",
+            description="Those whom you follow and who follow the user: of yourself, those who follow you back. All of "
+            "them, or, with `limit`, page by page. With a private account that you do not follow there are none.",
+            reads=Arguments(parameters.MUTUALS_PAGE),
+            handle=handlers.get_mutuals,
+            reply=schemas.MUTUALS,
+            errors=(*error_codes.WHOLE_MAP_ERRORS, error_codes.USER_NOT_FOUND, error_codes.GRAPH_AWAY),
+        ),
+        Operation(
             name="follow",
             method="POST",
             path="/following",

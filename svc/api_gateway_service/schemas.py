@@ -307,6 +307,10 @@ FOLLOWING: Final = Reply(
     "Those whom you follow.",
     _object("A set of names.", following=_set("Their names.", "bob", "carol"), NextPageToken=_NEXT, err=_ERR),
 )
+MUTUALS: Final = Reply(
+    "Those whom you follow and who follow the user.",
+    _object("A set of names.", mutuals=_set("Their names.", "bob", "carol"), NextPageToken=_NEXT, err=_ERR),
+)
 FOLLOWED: Final = Reply(
     "You follow them now, or have asked to.",
     _object(

@@ -100,6 +100,13 @@ def social_graph_endpoints(manager: SocialGraphManager) -> list[Endpoint[Any]]:
         ),
         Endpoint(
             method="GET",
+            path="/mutuals/{username:text}",
+            operation="graph.read_own",
+            reads=Query(GetFollowRequest, FOLLOWS_QUERY),
+            handle=handlers.get_mutuals,
+        ),
+        Endpoint(
+            method="GET",
             path="/incoming-requests/{username:text}",
             operation="graph.read_own",
             reads=Query(GetFollowRequest, FOLLOWS_QUERY),
@@ -199,6 +206,10 @@ class _Handlers:
 
     async def get_following(self, call: Call, request: GetFollowRequest) -> Answer:
         return name_page_to_wire("following", await self._manager.get_following(call.actor, request))
+
+    async def get_mutuals(self, call: Call, request: GetFollowRequest) -> Answer:
+        """Those whom the actor follows and who follow the user."""
+        return name_page_to_wire("mutuals", await self._manager.get_mutuals(call.actor, request))
 
     async def get_incoming_requests(self, call: Call, request: GetFollowRequest) -> Answer:
         """Those who ask to follow the user."""

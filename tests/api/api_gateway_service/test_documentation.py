@@ -18,7 +18,7 @@ from tests.api.api_gateway_service.conftest import GatewayHouse
 from tests.asgi_client import AsgiClient, AsgiResponse
 
 ROOT = Path(__file__).parents[3]
-OPERATIONS = 37
+OPERATIONS = 38
 
 
 async def fetch(house: GatewayHouse, path: str) -> AsgiResponse:

@@ -70,6 +70,7 @@ QUESTIONS: Final[dict[str, Callable[[], Iterator[Question]]]] = {
     "get_user": lambda: iter([("/v1/users/owner", {})]),
     "get_followers": lambda: iter([("/v1/followers", {})]),
     "get_following": lambda: iter([("/v1/following", {})]),
+    "get_mutuals": lambda: iter([("/v1/mutuals", {}), ("/v1/mutuals", {"username": "owner"})]),
     "get_follow_requests": lambda: iter(
         [("/v1/follow-requests", {"direction": direction}) for direction in ("incoming", "outgoing")]
     ),

@@ -298,9 +298,12 @@ async def following(these: Services) -> AsyncIterator[Awaitable[Any]]:
     for name in ("alice", "bob", "nobody", "", "a/b", "a\nb", "..", "é"):
         yield graph.get_followers(None, GetFollowRequest(username=name))
         yield graph.get_following(bob, GetFollowRequest(username=name, limit=1))
+        yield graph.get_mutuals(bob, GetFollowRequest(username=name))
     for limit in (0, 201, -1):
         yield graph.get_followers(None, GetFollowRequest(username="alice", limit=limit))
     yield graph.get_followers(None, GetFollowRequest(username="alice", limit=1, start_token="?"))
+    yield graph.get_mutuals(None, GetFollowRequest(username="alice"))
+    yield graph.get_mutuals(bob, GetFollowRequest(username="alice", limit=0))
     for user_id in (these.alice.user_id, 5):
         yield graph.get_follower_ids(user_id, "", 20)
         for limit in (0, 10_000, 10_001):

@@ -1,6 +1,7 @@
 """What the social graph manager needs of a store, asked of each."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
@@ -161,6 +162,35 @@ async def test_the_last_event_is_how_things_are(store: SocialGraphStore) -> None
     assert told[-1] is await is_following(store, BOB, ALICE)
 
 
+# --- in common ------------------------------------------------------------------------------------------------------
+
+
+async def test_those_in_common_in_pages(store: SocialGraphStore) -> None:
+    """Bob follows thirty, every third of whom follows Alice; some follow him back."""
+    idols = [2**40 + number for number in range(30)]
+    for number, idol in enumerate(idols):
+        # Several at one moment.
+        await follow(store, BOB, idol, NOW + number // 4 * MICROSECOND)
+        if number % 3 == 0:
+            await follow(store, idol, ALICE, NOW - number * MICROSECOND)
+        if number % 10 == 0:
+            await follow(store, idol, BOB)
+    await follow(store, CAROL, ALICE)
+    for other, step in ((ALICE, 3), (BOB, 10)):
+        expected = idols[::step][::-1]
+        for limit in (1, 2, 7, 10, 100):
+
+            async def read(user_id: int, after: Edge | None, count: int, other: int = other) -> Sequence[Edge]:
+                return await store.list_mutuals(user_id, other, after, count)
+
+            assert [edge.user_id for edge in await read_all(read, BOB, limit)] == expected
+    await unfollow(store, BOB, idols[0])
+    await unfollow(store, idols[3], ALICE)
+    in_common = await store.list_mutuals(BOB, ALICE, None, 100)
+    assert [edge.user_id for edge in in_common] == idols[6::3][::-1]
+    assert list(await store.list_mutuals(ALICE, BOB, None, 100)) == []
+
+
 # --- all who follow, by id -------------------------------------------------------------------------------------------
 
 
@@ -249,6 +279,36 @@ async def test_followers_by_id_are_read_in_the_order_of_the_key(emptied_pool: as
     lines = "\n".join(row[0] for row in plan)
     assert "follower_id >" in lines.split("Index Cond")[1]
     assert "Sort" not in lines
+
+
+async def test_what_is_read_of_a_celebrity_is_what_is_read_of_anybody(emptied_pool: asyncpg.Pool) -> None:
+    """Pages, counts, and those in common, by the blocks that Postgres touches. The table is too large to be read whole by
+    chance; a million followers are in ``tests.load.social_graph``."""
+    for user_id, count in ((CAROL, 40), (ALICE, 30_000)):
+        await emptied_pool.execute(
+            "INSERT INTO followers SELECT $1, 1000 + n, $2::timestamptz - n * interval '1 second'"
+            " FROM generate_series(1, $3::int) AS n",
+            user_id,
+            NOW,
+            count,
+        )
+    await emptied_pool.execute("ANALYZE followers")
+
+    async def blocks(statement: str, *arguments: object) -> int:
+        plan = await emptied_pool.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *arguments)
+        about = json.loads(plan)[0]["Plan"]
+        return int(about["Shared Hit Blocks"] + about["Shared Read Blocks"])
+
+    some = [*range(1_000, 1_040)]
+    for statement, arguments in (
+        (sql_store._FOLLOWERS.first, (20,)),
+        (sql_store._FOLLOWERS.more, (20, NOW - timedelta(seconds=20), 1_020)),
+        (sql_store._FOLLOWER_IDS, (20, 1_020)),
+        (sql_store._AMONG_FOLLOWERS, (some,)),
+    ):
+        few, many = [await blocks(statement, user_id, *arguments) for user_id in (CAROL, ALICE)]
+        # An index of a larger table is a level or two higher, for each row that is looked up in it.
+        assert many <= few + 2 * len(some), statement
 
 
 @pytest.mark.parametrize("listing", ["_FOLLOWERS", "_FOLLOWING", "_INCOMING", "_OUTGOING", "_BLOCKED"])

@@ -241,6 +241,28 @@ async def test_the_lists_of_a_private_account_are_for_its_followers(house: House
             assert await read(stranger, request) == NamePage([], "")
 
 
+async def test_those_in_common_are_for_who_asks(house: House) -> None:
+    """Of a private account its followers see them, and nobody whom it hides from; to be followed back is one's own."""
+    graph, request = house.graph, GetFollowRequest(username="alice")
+    dave = house.directory.add(Actor(4, "dave"))
+    for follower, followed in ((BOB, "carol"), (BOB, "dave"), (CAROL, "alice"), (dave, "alice"), (dave, "bob")):
+        house.clock.advance()
+        await graph.follow(follower, FollowRequest(followed=followed, follower=follower.name))
+    assert (await graph.get_mutuals(BOB, request)).names == ["dave", "carol"]
+    assert (await graph.get_mutuals(BOB, GetFollowRequest(username="BOB"))).names == ["dave"]
+    assert (await graph.get_mutuals(ALICE, request)).names == []
+    assert await refusal(graph.get_mutuals(None, request), PermissionDenied) == "not_yours"
+    first = await graph.get_mutuals(BOB, GetFollowRequest(username="alice", limit=1))
+    rest = GetFollowRequest(username="alice", limit=1, start_token=first.next_page_token)
+    assert (first.names, await graph.get_mutuals(BOB, rest)) == (["dave"], NamePage(["carol"], ""))
+    assert await refusal(graph.get_mutuals(CAROL, rest), InvalidArgument) == "invalid_start_token"
+    house.directory.private.add(ALICE.user_id)
+    assert await graph.get_mutuals(BOB, request) == NamePage([], "")
+    house.directory.private.clear()
+    await graph.block(ALICE, "bob")
+    assert await refusal(graph.get_mutuals(BOB, request), NotFound) == "user_not_found"
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 async def test_requests_and_blocks_in_pages(private: House, limit: int) -> None:
     fans = [private.directory.add(Actor(10 + number, f"fan{number}")) for number in range(3)]
