@@ -72,8 +72,10 @@ _FOLLOWED_IDS: Final = """
     WHERE user_id = $1 AND followed_id > $3
     ORDER BY followed_id LIMIT $2
 """
+# One by one, by the primary key. Asked for all at once, a planner without statistics reads a celebrity's whole list.
 _AMONG_FOLLOWERS: Final = """
-    SELECT follower_id FROM followers WHERE user_id = $1 AND follower_id = ANY($2::bigint[])
+    SELECT wanted FROM unnest($2::bigint[]) AS wanted
+    CROSS JOIN LATERAL (SELECT FROM followers WHERE user_id = $1 AND follower_id = wanted LIMIT 1) AS found
 """
 #: Of those whom a user follows, so many are looked up at once among the followers of another.
 _LOOKED_UP_AT_ONCE: Final = 1_000
