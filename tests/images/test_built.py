@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pkg.images.catalogue import IMAGES
-from tests.images.conftest import ROOT
+from tests.images.conftest import ROOT, certificates
 from tests.images.podman import Podman
 
 #: Whatever an attacker would be glad of.
@@ -63,3 +63,21 @@ def test_a_service_that_is_told_nothing_says_what_it_lacks(podman: Podman) -> No
     done = podman.run(*CONFINED, "delinkcious-user:dev")
     assert done.returncode == 78
     assert "user-manager: USER_DB_SERVICE_HOST is not set; set it" in done.stderr
+
+
+def test_the_image_for_development_has_every_service_and_code_that_can_be_changed(
+    podman: Podman, base: str, pip_config: Path
+) -> None:
+    options = [option.removeprefix("--option=") for option in certificates()]
+    podman(
+        *("build", "--file", "Dockerfile.dev", "--build-arg", f"BASE={base}", "--secret", f"id=pip,src={pip_config}"),
+        *(*options, "--tag", "delinkcious-dev:dev", str(ROOT)),
+        patience=1_800.0,
+    )
+    script = "for module in $(ls -d svc/*_service | tr / .); do python -m $module; echo $module $?; done 2>&1"
+    writable = ("run", "--rm", "--cap-drop=all", "--security-opt=no-new-privileges", "--network=none")
+    said = podman(*writable, "--entrypoint=sh", "delinkcious-dev:dev", "-c", f"{script}; touch svc/link_service/new.py")
+    services = {image.module for image in IMAGES if image.module.startswith("svc.")}
+    # Each says what it is not told.
+    assert {f"{module} 78" for module in services} <= set(said.splitlines()), said
+    assert "denied" not in said
