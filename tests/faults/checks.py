@@ -21,12 +21,19 @@ _POLL: Final = 0.1
 
 class Inspector:
     def __init__(
-        self, session: aiohttp.ClientSession, gateway: str, world: World, *, patience: float = SETTLED
+        self,
+        session: aiohttp.ClientSession,
+        gateway: str,
+        world: World,
+        *,
+        patience: float = SETTLED,
+        judging: float = JUDGED,
     ) -> None:
         self._session = session
         self._gateway = gateway
         self._world = world
         self._patience = patience
+        self._judging = judging
         #: What was found wrong before, so that it counts once.
         self._known: set[str] = set()
 
@@ -51,15 +58,15 @@ class Inspector:
         return time.monotonic() - begun, new
 
     async def judged(self) -> list[str]:
-        """Waits until every link has a status; those that still have none."""
-        deadline = time.monotonic() + JUDGED
+        """Waits until every link has its status; those that have not."""
+        deadline = time.monotonic() + self._judging
         waiting = list(self._world.people.values())
         while True:
-            found = await self._each(waiting, self._pending)
+            found = await self._each(waiting, self._misjudged)
             waiting = [person for person, urls in zip(waiting, found, strict=True) if urls]
             if not waiting or time.monotonic() > deadline:
                 return [f"lost: the status of {url}" for urls in found for url in urls]
-            await asyncio.sleep(1)
+            await asyncio.sleep(_POLL)
 
     # --- one person ---------------------------------------------------------------------------------------------------
 
@@ -110,9 +117,10 @@ class Inspector:
                 faults.append(f"lost: {saved.title} in {person.name}'s news, which has {event['Title']}")
         return faults
 
-    async def _pending(self, person: Person) -> list[str]:
-        links = await self._pages(person, "/v1/links", "links", status="pending")
-        return [f"{person.name}'s {link['Url']}" for link in links]
+    async def _misjudged(self, person: Person) -> list[str]:
+        """Every page that is saved is there, so that there is one right status."""
+        links = await self._pages(person, "/v1/links", "links")
+        return [f"{person.name}'s {link['Url']}, {link['Status']}" for link in links if link["Status"] != "valid"]
 
     # --- asking -------------------------------------------------------------------------------------------------------
 

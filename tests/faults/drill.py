@@ -210,13 +210,13 @@ class Drill:
         self.report.add(row, faults + found + self._take_complaints())
 
     async def _end(self) -> None:
-        """What takes its time: every link has a status, and nothing is in the stream of dead letters."""
+        """What takes its time: every link has its status, and nothing is in the stream of dead letters."""
         begun = time.monotonic()
         faults = await self._inspector.judged()
         async with open_bus(nats_of_stack(self._stack.ready), "drill") as bus:
             letters = [letter async for letter in DeadLetterBox(bus).find()]
         faults += [f"lost: a dead letter of {letter.consumer}: {letter.reason}" for letter in letters]
-        row = Row("every link has a status, no dead letters")
+        row = Row("every link has its status, no dead letters")
         row.exact_after = time.monotonic() - begun
         self.report.add(row, faults)
 

@@ -17,7 +17,14 @@ SAVED = Saved("One", frozenset({"x"}), "public", 3)
 
 def link(url: str = PAGE, saved: Saved = SAVED) -> dict[str, Any]:
     tags = dict.fromkeys(saved.tags, True)
-    return {"Url": url, "Title": saved.title, "Tags": tags, "Visibility": saved.visibility, "Version": saved.version}
+    return {
+        "Url": url,
+        "Title": saved.title,
+        "Tags": tags,
+        "Visibility": saved.visibility,
+        "Version": saved.version,
+        "Status": "valid",
+    }
 
 
 def entry(number: int, url: str = PAGE, saved: Saved = SAVED) -> dict[str, Any]:
@@ -156,6 +163,16 @@ async def test_what_was_not_answered_may_have_happened_or_not_and_is_known_then(
     assert (bob.following == {"alice"}) is happened
     assert not alice.unsure_links
     assert not bob.unsure_following
+
+
+@pytest.mark.parametrize("status", ["pending", "invalid"])
+async def test_a_status_that_is_stuck_is_found(status: str) -> None:
+    api = Api()
+    async with api.serving() as gateway, aiohttp.ClientSession() as session:
+        inspector = Inspector(session, gateway, world(), judging=0.2)
+        assert await inspector.judged() == []
+        api.links["alice"][0]["Status"] = status
+        assert await inspector.judged() == [f"lost: the status of alice's {PAGE}, {status}"]
 
 
 async def test_what_was_not_answered_must_not_have_happened_twice_or_otherwise() -> None:
