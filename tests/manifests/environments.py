@@ -7,6 +7,8 @@ from typing import Final
 from tests.manifests.objects import Object, nested, of_kind, workloads
 from tests.manifests.renders import hosts
 
+#: Settings of what somebody else may run for us.
+FAR_STORES: Final = ("_DB_SERVICE_HOST", "_REDIS_SERVICE_HOST")
 #: Kinds without a namespace, of those that we have.
 _OF_THE_CLUSTER: Final = frozenset({"Namespace"})
 
@@ -57,18 +59,18 @@ def _stores(objects: list[Object]) -> Iterator[str]:
     for thing in of_kind(objects, "PersistentVolumeClaim"):
         yield _full_name(thing)
     for thing in of_kind(objects, "ConfigMap"):
-        yield from (value for name, value in thing.get("data", {}).items() if _is_far_database(name, value))
+        yield from (value for name, value in thing.get("data", {}).items() if _is_far_store(name, value))
 
 
 def far_hosts(objects: Iterable[Object]) -> list[str]:
-    """Settings that name a host by more than a Service's name: it could be another environment's. Not of databases."""
+    """Settings that name a host by more than a Service's name: it could be another environment's. Not of stores."""
     return sorted(
         f"{thing['metadata']['name']}: {name}={value}"
         for thing in of_kind(objects, "ConfigMap")
         for name, value in thing.get("data", {}).items()
-        if name.endswith("_SERVICE_HOST") and "." in value and not _is_far_database(name, value)
+        if name.endswith("_SERVICE_HOST") and "." in value and not _is_far_store(name, value)
     )
 
 
-def _is_far_database(name: str, value: str) -> bool:
-    return name.endswith("_DB_SERVICE_HOST") and "." in value
+def _is_far_store(name: str, value: str) -> bool:
+    return name.endswith(FAR_STORES) and "." in value

@@ -16,7 +16,7 @@ from tests.manifests.resolved import resolve_pins, resolve_release
 NAMES: Final = tuple(sorted(path.parent.name for path in OVERLAYS.glob("*/kustomization.yaml")))
 COMPONENTS: Final = tuple(sorted(path.parent.name for path in ROOT.glob("k8s/components/*/kustomization.yaml")))
 #: Parts of what makes an overlay one of its kind; nobody switches them on.
-PARTS: Final = frozenset({"pins", "pinned", "pinned-databases", "release", "versions", "site"})
+PARTS: Final = frozenset({"pins", "pinned", "pinned-stores", "release", "versions", "site"})
 #: Held by tests of their own, and why.
 APART: Final = {
     "argocd": "Argo CD's Applications add it; see test_argocd.py",
@@ -30,6 +30,8 @@ NOT_TOGETHER: Final = {
     ("production", "backup"): "who manages its databases backs them up",
     ("staging", "managed-postgres"): "it has databases of its own, and backs them up",
     ("minikube", "managed-postgres"): "nobody manages databases for it",
+    ("staging", "managed-valkey"): "it has a Valkey of its own",
+    ("minikube", "managed-valkey"): "nobody manages Valkey for it",
 }
 
 

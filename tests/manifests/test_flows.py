@@ -45,11 +45,16 @@ PRIVATE: Final = tuple(
         "::1",
     )
 )
-#: Where databases are that are not here.
-ELSEWHERE: Final = Outside("10.200.0.10")
-DATABASES: Final = frozenset({"link-db", "user-db", "social-graph-db"})
+#: Stores that may be elsewhere: where that would be, by which port.
+_DATABASES: Final = (Outside("10.200.0.10"), 5432)
+ELSEWHERE: Final = {
+    "link-db": _DATABASES,
+    "user-db": _DATABASES,
+    "social-graph-db": _DATABASES,
+    "news-manager-redis": (Outside("10.200.1.10"), 6379),
+}
 WEB_PORTS: Final = (80, 443)
-OTHER_PORTS: Final = (22, 25, 5432, 6443)
+OTHER_PORTS: Final = (22, 25, 5432, 6379, 6443)
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,11 @@ def as_list(value: str | list[str]) -> list[str]:
 
 def listed(inside: dict[str, Pod], components: Collection[str] = ()) -> Iterator[Flow]:
     for source, target, ports in read_flows(components):
-        if source in DATABASES - inside.keys():
+        if source in ELSEWHERE.keys() - inside.keys():
             continue
-        if target in DATABASES - inside.keys():
-            yield Flow(source, ELSEWHERE.address, 5432)
+        if target in ELSEWHERE.keys() - inside.keys():
+            end, port = ELSEWHERE[target]
+            yield Flow(source, end.address, port)
         elif target == "web":
             yield from (Flow(source, end.address, port) for port in ports for end in WEB)
         else:
@@ -110,7 +116,15 @@ def allowed(objects: list[Object], inside: dict[str, Pod]) -> set[Flow]:
     twins = [
         Pod(f"a stranger like {pod.name}", "elsewhere", pod.labels, pod.ports, "10.244.9.9") for pod in inside.values()
     ]
-    ends: list[End] = [*inside.values(), *twins, *CONTROLLERS, DNS, *WEB, *PRIVATE, ELSEWHERE]
+    ends: list[End] = [
+        *inside.values(),
+        *twins,
+        *CONTROLLERS,
+        DNS,
+        *WEB,
+        *PRIVATE,
+        *{end for end, _ in ELSEWHERE.values()},
+    ]
     return {
         Flow(source.name, target.name, port, protocol)
         for source, target in product(ends, ends)

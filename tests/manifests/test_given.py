@@ -22,6 +22,7 @@ from svc.link_service.settings import LinkServiceSettings, LinkSweepSettings
 from svc.news_service.settings import NewsServiceSettings
 from svc.social_graph_service.settings import SocialGraphServiceSettings
 from svc.user_service.settings import UserServiceSettings, UserSweepSettings
+from tests.manifests.environments import FAR_STORES
 from tests.manifests.given import Given, Variables, lay_out, make_secrets
 from tests.manifests.objects import ROOT, Change, Object, Workload, of_kind, workloads
 from tests.manifests.renders import Renders, Variant
@@ -197,8 +198,8 @@ def place_faults(objects: list[Object], folder: Path) -> Iterator[str]:
         for name, host in variables.items():
             if not name.endswith("_SERVICE_HOST"):
                 continue
-            if name.endswith("_DB_SERVICE_HOST") and "." in host:
-                # A database elsewhere; which way leads there is the flows' affair.
+            if name.endswith(FAR_STORES) and "." in host:
+                # It is elsewhere; which way leads there is the flows' affair.
                 continue
             if host not in services:
                 yield f"{workload.place}: {name}: there is no Service {host}"
