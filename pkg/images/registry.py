@@ -1,9 +1,11 @@
 """Asks a registry of images for a digest (https://github.com/opencontainers/distribution-spec, "Pulling manifests")."""
 
+import base64
 import hashlib
 import http.client
 import json
 import re
+import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -66,15 +68,31 @@ def read_login(host: str, environment: Mapping[str, str]) -> str:
         f"{environment.get('XDG_RUNTIME_DIR', '/nonexistent')}/containers/auth.json",
         f"{environment.get('DOCKER_CONFIG', f'{home}/.docker')}/config.json",
     )
+    name = "https://index.docker.io/v1/" if host == _USUAL_HOST else host
     for place in places:
         try:
-            kept = json.loads(Path(place or "").read_bytes())["auths"]
-        except (OSError, ValueError, KeyError, TypeError):
+            kept = json.loads(Path(place or "").read_bytes())
+            login = str(kept.get("auths", {}).get(name, {}).get("auth", ""))
+            keeper = kept.get("credHelpers", {}).get(host) or kept.get("credsStore")
+        except (OSError, ValueError, AttributeError):
             continue
-        for name in (host, "https://index.docker.io/v1/" if host == _USUAL_HOST else host):
-            if login := kept.get(name, {}).get("auth"):
-                return str(login)
+        login = login or (_ask_keeper(keeper, name, environment) if keeper else "")
+        if login:
+            return login
     return ""
+
+
+def _ask_keeper(keeper: str, name: str, environment: Mapping[str, str]) -> str:
+    """A program that keeps logins for Docker (https://github.com/docker/docker-credential-helpers)."""
+    command = [f"docker-credential-{keeper}", "get"]
+    try:
+        done = subprocess.run(
+            command, input=name, env=dict(environment), capture_output=True, text=True, check=True, timeout=TIMEOUT
+        )
+        told = json.loads(done.stdout)
+        return base64.b64encode(f"{told['Username']}:{told['Secret']}".encode()).decode()
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+        return ""
 
 
 def _find(base: str, repository: str, tag: str, login: str) -> str | None:

@@ -24,7 +24,7 @@ PLACES: Final = (
 BUILT: Final = {"link-checker", "link-check-function"}
 CLIENT: Final = "pkg/clients/link_check_client.py"
 #: Seconds.
-_PATIENCE: Final = 900.0
+_PATIENCE: Final = 1_800.0
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,20 @@ def test_a_login_is_where_engines_keep_it(tmp_path: Path, place: str) -> None:
     assert read_login("ghcr.io", environment) == LOGIN
     assert read_login("docker.io", environment) == "hub"
     assert read_login("quay.io", environment) == ""
-    # Kept by a program of its own, and not here.
-    file.write_text(json.dumps({"auths": {"ghcr.io": {}}, "credsStore": "desktop"}))
+
+
+KEEPER = """#!/bin/sh
+[ "$1" = get ] && [ "$(cat)" = ghcr.io ] && echo '{"ServerURL": "ghcr.io", "Username": "us", "Secret": "a password"}'
+"""
+
+
+@pytest.mark.parametrize("kept", [{"credsStore": "kept"}, {"credHelpers": {"ghcr.io": "kept", "quay.io": "kept"}}])
+def test_a_login_that_a_program_keeps_is_asked_for(tmp_path: Path, kept: dict[str, object]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"ghcr.io": {}}, **kept}))
+    environment = {"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}
     assert read_login("ghcr.io", environment) == ""
+    keeper = tmp_path / "docker-credential-kept"
+    keeper.write_text(KEEPER)
+    keeper.chmod(0o755)
+    assert read_login("ghcr.io", environment) == LOGIN
+    assert read_login("quay.io", environment) == ""
