@@ -590,14 +590,14 @@ class SqlLinkStore(LinkStore):
                     return None
                 link = _read_link(row)
                 known = await connection.fetchrow(_LOCK_CHECK, url_key)
+                if known is None and wanted(unknown(now), row["asked_at"]):
+                    # Who comes at the same time finds the row, and what it says of us.
+                    await connection.execute(_MAKE_CHECK, url_key, now)
+                    known = await connection.fetchrow(_LOCK_CHECK, url_key)
                 if known is None:
-                    check, asked_at = unknown(now), row["asked_at"]
-                else:
-                    check, times = _read_check(known), known["unanswered"]
-                    asked_at = check.next_at - pause_after(times - 1) if times else None
-                if wanted(check, asked_at):
-                    if known is None:
-                        await connection.execute(_MAKE_CHECK, url_key, now)
+                    return link
+                check, times = _read_check(known), known["unanswered"]
+                if wanted(check, check.next_at - pause_after(times - 1) if times else None):
                     await connection.execute(_ASK_ONE, url_key, now + ASK_AGAIN_AFTER)
                     await insert_events(connection, [tell(link)])
                 return link

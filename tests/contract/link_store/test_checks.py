@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -291,13 +292,31 @@ async def test_a_look_at_what_nothing_is_known_of(store: LinkStore, user_id: int
     link = await add(store, user_id, make_link(1, url=urls[1]))
     # Its look was asked for when it was saved.
     now = LATER
-    assert await ask_for_one(store, user_id, urls[1], now) == (link, [(unknown(now), link.created_at)])
+    found, heard = await ask_for_one(store, user_id, urls[1], now)
+    assert (found, heard[0]) == (link, (unknown(now), link.created_at))
     assert (await ask_for_one(store, user_id, urls[1], now, wanted=False))[1][0][1] == now
     assert await due(store, urls, now + ASK_AGAIN_AFTER) == [(urls[1], user_id)]
     await store.schedule_late(now, now, 100_000)
     assert await due(store, urls, now) == [], "it was asked for already"
     await keep(store, urls[1], LinkStatus.VALID, now, next_at=now + timedelta(days=1))
     assert await ids(store, user_id, status=LinkStatus.VALID) == [1]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_of_many_who_ask_at_once_one_is_told(store: LinkStore, user_id: int, urls: Urls, *, known: bool) -> None:
+    owners = [user_id + number * 1_000_000 for number in range(8)]
+    for owner in owners:
+        await add(store, owner, make_link(1, url=urls[1]))
+    if known:
+        await keep(store, urls[1], LinkStatus.VALID)
+
+    def is_free(_check: Check, asked_at: datetime | None) -> bool:
+        return asked_at is None or asked_at < LATER
+
+    await asyncio.gather(
+        *(store.ask_for_one(owner, key(urls[1]), LATER, is_free, partial(ask, owner)) for owner in owners)
+    )
+    assert sum([len(await events_of(store, owner)) for owner in owners]) == len(owners) + 1
 
 
 async def test_who_does_not_have_a_link_asks_for_nothing(store: LinkStore, user_id: int, urls: Urls) -> None:
