@@ -42,6 +42,7 @@ DEADLINE = 15.0
 @dataclass(frozen=True)
 class Surroundings:
     nats: TestNats
+    valkey: TestValkey
     world: MemoryWorld
     alice: Actor
     bob: Actor
@@ -51,10 +52,10 @@ class Surroundings:
     def settings(self, **others: str) -> NewsServiceSettings:
         return read_settings(NewsServiceSettings, {**self.variables, **others})
 
-    async def publish_all(self) -> None:
-        """What the world's managers told, as if it had just happened, by the services whose it is."""
+    async def publish_all(self, first: int = 0) -> None:
+        """What the world's managers told from ``first`` on, as if it had just happened, by the services whose it is."""
         now = SystemClock().now()
-        for event in self.world.events:
+        for event in self.world.events[first:]:
             assert isinstance(event, LinkEvent | FollowEvent)
             source = LINK_MANAGER if isinstance(event, LinkEvent) else SOCIAL_GRAPH_MANAGER
             # The ids of a world begin anew with each test, the stream does not.
@@ -115,7 +116,7 @@ async def surroundings(nats: TestNats, valkey: TestValkey, tmp_path: Path) -> As
             **links,
             **graph,
         }
-        yield Surroundings(nats, world, alice, bob, variables, files)
+        yield Surroundings(nats, valkey, world, alice, bob, variables, files)
 
 
 async def probe(app: object, path: str = "/readyz") -> AsgiResponse:
@@ -146,6 +147,45 @@ async def test_from_an_event_to_a_page(surroundings: Surroundings) -> None:
     async with create_app(surroundings.settings(DELINKCIOUS_CONSUME="off")) as app:
         assert (await probe(app)).json()["dependencies"] == {"store": "ok"}
         assert await surroundings.news(settings) == news
+
+
+@pytest.mark.parametrize("threshold", ["10000", "1"])
+async def test_valkey_loses_everything_while_people_read(surroundings: Surroundings, threshold: str) -> None:
+    """Whether the author's saves are pushed or read from a timeline. Nobody sees an empty feed, and nobody helps."""
+    settings = surroundings.settings(NEWS_PUSH_THRESHOLD=threshold)
+    world, alice = surroundings.world, surroundings.alice
+    carol = await world.person("carol")
+    await world.graph.follow(carol, FollowRequest(followed="alice", follower="carol"))
+    await save_and_follow(surroundings)
+
+    async def save(title: str) -> None:
+        known = len(world.events)
+        request = AddLinkRequest(url=f"https://{title}.example/", username="alice", title=title)
+        await world.links.add_link(alice, request)
+        await surroundings.publish_all(known)
+
+    async def read_until(titles: set[str]) -> None:
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            news = {event.title for event in await surroundings.news(settings)}
+            assert news >= {"before", "after"}, "an empty feed that looks real"
+            if news == titles:
+                return
+            assert time.monotonic() < deadline, news
+            await asyncio.sleep(0.05)
+
+    async with create_app(settings):
+        assert {event.title for event in await surroundings.news(settings)} == {"before", "after"}
+        await surroundings.publish_all()
+        await save("first")
+        await read_until({"before", "after", "first"})
+        for number in range(2):
+            await surroundings.valkey.empty()
+            crowd = await asyncio.gather(*(surroundings.news(settings) for _ in range(10)))
+            assert all(news == crowd[0] for news in crowd)
+            await read_until({"before", "after", "first", *(f"next{earlier}" for earlier in range(number))})
+            await save(f"next{number}")
+            await read_until({"before", "after", "first", *(f"next{earlier}" for earlier in range(number + 1))})
 
 
 async def test_without_valkey_it_is_not_ready_and_lives(surroundings: Surroundings) -> None:
