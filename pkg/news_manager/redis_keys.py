@@ -11,9 +11,12 @@
     news:link:{b}:<author>:<link>     <rank>:<entry id, or nothing>        b: the author's
     news:timeline:{b}:<author>        list of entry ids, as they came      b: the author's
     news:count:{b}:<author>           a number that rises by one with      b: the author's
-                                      each of them; while it is there,
-                                      the author has a timeline
-    news:untold:{b}:<author>          which followers to tell of it next   b: the author's
+                                      each of them
+    news:counts:{b}                   hash of these numbers by author,     b: each, for its readers
+                                      which may be late
+    news:untold:{b}:<author>          which followers to tell of it next,  b: the author's
+                                      or that all are told; while it is
+                                      there, the timeline is open
     news:progress:{b}:<author>:<entry>  which followers to push to next    b: the author's
     news:follow:{b}:<user>:<author>   the newest order known of the two    b: the user's
     news:left:{b}:<author>            hash of those who left lately        b: theirs
@@ -60,6 +63,10 @@ def timeline_key(author_id: int) -> str:
 
 def count_key(author_id: int) -> str:
     return f"news:count:{{{group_of_user(author_id)}}}:{author_id}"
+
+
+def counts_key(group: int) -> str:
+    return f"news:counts:{{{group}}}"
 
 
 def untold_key(author_id: int) -> str:

@@ -74,16 +74,21 @@ return found
 
 # --- scripts about timelines: all keys are the author's ---------------------------------------------------------------
 
-#: count, untold, gone; first count, lifetime, author
+#: count, untold, gone; lifetime, author
 OPEN_TIMELINE: Final = Script("""
-if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('ZSCORE', KEYS[3], ARGV[3]) then return end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('SET', KEYS[2], '', 'PX', ARGV[2])
+if redis.call('EXISTS', KEYS[2]) == 1 or redis.call('ZSCORE', KEYS[3], ARGV[2]) then return end
+redis.call('SET', KEYS[2], '', 'PX', ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    redis.call('SET', KEYS[1], 0, 'PX', ARGV[1])
+    -- Beyond all numbers before it, which readers may remember: by the server's clock, in milliseconds, for which there
+    -- is no command that the service may use.
+    redis.call('SET', KEYS[1], redis.call('PEXPIRETIME', KEYS[1]), 'PX', ARGV[1])
+end
 """)
 
-#: count, timeline, untold; cap, lifetime, ids -> is there one?
+#: count, timeline, untold; cap, lifetime, ids -> the count; nothing where none is open
 NOTE: Final = Script("""
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if redis.call('EXISTS', KEYS[3]) == 0 then return false end
 for i = 3, #ARGV do
     if not redis.call('LPOS', KEYS[2], ARGV[i]) then
         redis.call('LPUSH', KEYS[2], ARGV[i])
@@ -92,7 +97,16 @@ for i = 3, #ARGV do
 end
 redis.call('LTRIM', KEYS[2], 0, ARGV[1] - 1)
 for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
-return 1
+return redis.call('GET', KEYS[1])
+""")
+
+#: counts; author, count, lifetime
+ANNOUNCE: Final = Script("""
+-- Those of two processes may come in any order.
+if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) < tonumber(ARGV[2]) then
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """)
 
 #: (count, timeline)...; how far a feed has come in each -> for each: nothing, or how far it is now, ids that came since

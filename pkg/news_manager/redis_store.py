@@ -4,7 +4,6 @@ Keys are in ``redis_keys``, what happens in one step in ``redis_scripts``.
 """
 
 import asyncio
-import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from pkg.news_manager.entry_ids import GROUPS, group_of_entry, group_of_user
 from pkg.news_manager.redis_keys import (
     READERS,
     count_key,
+    counts_key,
     entry_key,
     entry_prefix,
     feed_key,
@@ -35,6 +35,7 @@ from pkg.news_manager.redis_keys import (
 )
 from pkg.news_manager.redis_scripts import (
     ABANDON,
+    ANNOUNCE,
     BEGIN,
     CHANGE,
     DROP,
@@ -100,6 +101,8 @@ _READ_ON: Final = 100
 #: Keys that one look at all of them goes through, and the looks of one call.
 _SCAN_COUNT: Final = 1_000
 _SCANS_AT_ONCE: Final = 10
+#: No place among followers is called that.
+_ALL_TOLD: Final = b"*"
 #: The steps of erasing a user.
 _BY_NAME, _IN_GROUP, _AS_AUTHOR, _IN_READERS = range(4)
 #: Keys that name a user and something else.
@@ -307,7 +310,7 @@ class RedisNewsStore(NewsStore):
             raise FeedNotBuiltError
         # What is older than something has been taken with what is newer.
         if seen and stretch.below is None:
-            taken = await self._find_new(line, seen)
+            taken = await self._find_new(line, reader_id, seen)
             if taken:
                 take = ("EVALSHA", TAKE.sha, 2, reader, feed_key(reader_id), self._max_length, self._lifetime, *taken)
                 _, feed = await line.ask(take, look)
@@ -317,12 +320,12 @@ class RedisNewsStore(NewsStore):
             chores = [("PEXPIRE", key, self._lifetime) for key in (reader, feed_key(reader_id))]
         return _ids_within(stretch, feed), chores
 
-    async def _find_new(self, line: "_Line", seen: dict[bytes, bytes]) -> list[Any]:
+    async def _find_new(self, line: "_Line", reader_id: int, seen: dict[bytes, bytes]) -> list[Any]:
         """Of timelines, what has come since: as ``TAKE`` reads it."""
         taken: list[Any] = []
-        by_group = [
-            some for members in _by_group(map(int, seen)).values() for some in batched(members, TIMELINES_AT_ONCE)
-        ]
+        (counts,) = await line.ask(("HMGET", counts_key(group_of_user(reader_id)), *seen))
+        moved = [int(author_id) for author_id, count in zip(seen, counts, strict=True) if count != seen[author_id]]
+        by_group = [some for members in _by_group(moved).values() for some in batched(members, TIMELINES_AT_ONCE)]
         commands = [
             (
                 *("EVALSHA", SINCE.sha, 2 * len(authors)),
@@ -402,24 +405,26 @@ class RedisNewsStore(NewsStore):
         async with store_errors():
             pipeline = self._redis.pipeline(transaction=False)
             for members in by_group:
-                pipeline.mget([*map(count_key, members), *map(untold_key, members)])
+                pipeline.mget([*map(untold_key, members)])
             for members, reply in zip(by_group, await pipeline.execute(), strict=True):
-                counts, places = reply[: len(members)], reply[len(members) :]
-                for author_id, count, place in zip(members, counts, places, strict=True):
-                    if count is not None:
-                        found[author_id] = Timeline(None if place is None else place.decode())
+                for author_id, place in zip(members, reply, strict=True):
+                    if place is not None:
+                        found[author_id] = Timeline(None if place == _ALL_TOLD else place.decode())
         return found
 
     async def open_timeline(self, author_id: int) -> None:
-        # Far from where any before it was, which readers may remember.
-        first = secrets.randbelow(2**48)
         keys = count_key(author_id), untold_key(author_id), gone_key(group_of_user(author_id))
-        await self._run(OPEN_TIMELINE, keys, (first, self._lifetime, author_id))
+        await self._run(OPEN_TIMELINE, keys, (self._lifetime, author_id))
 
     async def note_in_timeline(self, author_id: int, entry_ids: Collection[int]) -> bool:
         keys = count_key(author_id), timeline_key(author_id), untold_key(author_id)
-        arguments = self._max_length, self._lifetime, *sorted(entry_ids)
-        return bool(await self._run(NOTE, keys, arguments) == 1)
+        count = await self._run(NOTE, keys, (self._max_length, self._lifetime, *sorted(entry_ids)))
+        if count is None:
+            return False
+        # In each group, so that a reader finds those of all authors in one place.
+        calls: list[Call] = [((counts_key(group),), (author_id, count, self._lifetime)) for group in range(GROUPS)]
+        await self._run_all(ANNOUNCE, calls)
+        return True
 
     async def join_timeline(self, author_id: int, follower_ids: Sequence[int]) -> None:
         calls: list[Call] = [
@@ -431,14 +436,12 @@ class RedisNewsStore(NewsStore):
 
     async def keep_untold(self, author_id: int, place: str | None) -> None:
         async with store_errors():
-            if place is None:
-                await ask(self._redis, "UNLINK", untold_key(author_id))
-            else:
-                await ask(self._redis, "SET", untold_key(author_id), place, "XX", "PX", self._lifetime)
+            told = _ALL_TOLD if place is None else place
+            await ask(self._redis, "SET", untold_key(author_id), told, "XX", "PX", self._lifetime)
 
     async def close_timeline(self, author_id: int) -> None:
         async with store_errors():
-            await ask(self._redis, "UNLINK", count_key(author_id), untold_key(author_id))
+            await ask(self._redis, "UNLINK", untold_key(author_id))
 
     # --- leaving ------------------------------------------------------------------------------------------------------
 
@@ -451,6 +454,8 @@ class RedisNewsStore(NewsStore):
             own = (feed_key, reader_key, timeline_key, count_key, untold_key)
             lefts = [left_key(other, user_id) for other in range(GROUPS)]
             await self._unlink([*(key(user_id) for key in own), *lefts])
+            async with store_errors():
+                await self._forget(user_id, map(counts_key, range(GROUPS)))
             return _IN_GROUP, 0
         patterns = {
             _IN_GROUP: f"news:*:{{{group}}}:*",
@@ -468,7 +473,7 @@ class RedisNewsStore(NewsStore):
                 return (step + 1, 0) if step < _IN_READERS else None
         return step, cursor
 
-    async def _forget(self, user_id: int, keys: Iterable[bytes]) -> None:
+    async def _forget(self, user_id: int, keys: Iterable[str | bytes]) -> None:
         """Takes the user out of what is others'."""
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:

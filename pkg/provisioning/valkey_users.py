@@ -13,7 +13,7 @@ _CONNECTION: Final = ("ping", "client|setinfo")
 _GATEWAY: Final = ("get", "set", "time", "eval", "evalsha")
 _NEWS: Final = (
     *("del", "exists", "get", "getrange", "mget", "set", "unlink"),
-    *("hdel", "hexists", "hget", "hgetall", "hset", "hsetnx", "incr"),
+    *("hdel", "hexists", "hget", "hgetall", "hmget", "hset", "hsetnx", "incr"),
     *("lindex", "llen", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush"),
     *("zadd", "zremrangebyscore", "zscore"),
     *("pexpire", "pexpiretime", "pttl", "scan"),

@@ -70,6 +70,7 @@ async def test_every_key_has_a_prefix_a_slot_and_an_end(redis: Redis, valkey: Te
         "news:reader:",
         "news:timeline:",
         "news:count:",
+        "news:counts:",
         "news:untold:",
         "news:progress:",
     }
