@@ -26,7 +26,7 @@ from pkg.news_manager.redis_store import FEEDS_AT_ONCE, RedisNewsStore
 from pkg.news_manager.store import Entry, Stretch
 from pkg.object_model.erasure import START
 from pkg.object_model.types import LinkStatus, NewsEvent, NewsEventType
-from pkg.runtime.redis import connect_redis
+from pkg.runtime.redis import ask, connect_redis
 from tests.conftest import TestValkey, running_valkey
 from tests.load.processor_time import processor_seconds
 
@@ -136,7 +136,7 @@ async def measure_pages(store: RedisNewsStore, valkey: TestValkey, redis: Redis,
 
     async def bare() -> None:
         for reader in plain:
-            ids = await redis.lrange(feed_key(reader), 0, 19)
+            ids = await ask(redis, "LRANGE", feed_key(reader), 0, 19)
             await redis.mget([entry_key(int(one)) for one in ids])
 
     async def note(authors: Iterable[int]) -> None:
