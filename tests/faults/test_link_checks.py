@@ -9,7 +9,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -175,10 +175,9 @@ async def test_the_function_dies_in_the_middle(stack: Stack, internet: Web) -> N
 async def test_twenty_who_save_the_same_hundred_are_a_hundred_looks(stack: Stack, internet: Web) -> None:
     urls = internet.urls("shared", SHARED)
 
-    async def save(saver: str) -> None:
-        async with api_client(stack.gateway, stack.token(saver)) as client:
-            await import_all(client, urls)
-            await all_said(client, urls)
-
-    await asyncio.gather(*map(save, SAVERS))
+    async with AsyncExitStack() as clients:
+        savers = [await clients.enter_async_context(api_client(stack.gateway, stack.token(saver))) for saver in SAVERS]
+        await asyncio.gather(*(import_all(saver, urls) for saver in savers))
+        for saver in savers:
+            await all_said(saver, urls)
     assert {url: internet.looks[url] for url in urls if internet.looks[url] != 1} == {}
