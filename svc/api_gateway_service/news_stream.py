@@ -23,7 +23,7 @@ from svc.api_gateway_service.feed_view import WINDOW, Entry, FeedView, entry_id
 #: Entries that a client may have missed and still be told one by one.
 MAX_MISSED: Final = 200
 #: Seconds after which a stream looks even if nothing woke it, give or take a tenth: an announcement may be lost.
-LOOK_INTERVAL: Final = 60.0
+LOOK_INTERVAL: Final = 120.0
 #: Seconds between two looks, so that a busy author costs no more than a slow one.
 _REST: Final = 0.2
 #: Seconds after which what has failed is tried again.

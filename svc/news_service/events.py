@@ -17,7 +17,7 @@ _log = get_logger(__name__)
 def write_feeds(writer: FeedWriter, announcer: Announcer) -> Handle:
     """Once feeds are written it is told whose they are, once for all events of a run: those who show them look again.
 
-    Whoever does not hear of it, since NATS is away, looks by itself within a minute: no event waits for that.
+    Whoever does not hear of it, since NATS is away, looks by itself within two minutes: no event waits for that.
     """
     sent, lost = (ANNOUNCEMENTS.labels(NEWS_CHANGES, outcome) for outcome in ("sent", "lost"))
 

@@ -56,7 +56,7 @@ async def measure(name: str, ask: Callable[[], Awaitable[object]], times: int) -
     before = processor_seconds([os.getpid()])
     for _ in range(times):
         await ask()
-    print(f"    {name:<32} {(processor_seconds([os.getpid()]) - before) / times * 1e6:>9,.0f} \u00b5s", flush=True)
+    print(f"    {name:<32} {(processor_seconds([os.getpid()]) - before) / times * 1e6:>9,.0f} µs", flush=True)
 
 
 async def run(most: int, times: int) -> None:
