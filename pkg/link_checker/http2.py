@@ -21,12 +21,6 @@ class NoHttp2(Exception):
     """The server does not speak it, or makes no sense in it."""
 
 
-def tls_for_http2() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["h2"])
-    return context
-
-
 async def ask_http2(
     connected: socket.socket, tls: ssl.SSLContext, method: str, url: URL, headers: dict[str, str]
 ) -> Head:
