@@ -49,7 +49,7 @@ async def seed(postgres: TestPostgres, author_id: int, followers: int) -> None:
     try:
         await connection.execute(
             "INSERT INTO followers (user_id, follower_id, created_at)"
-            " SELECT $1, $2 + number, now() FROM generate_series(0, $3 - 1) AS number",
+            " SELECT $1, $2::bigint + number, now() FROM generate_series(0, $3 - 1) AS number",
             author_id,
             FIRST_READER,
             followers,
