@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pkg.provisioning.cluster_secrets import Secrets, render_github, render_secrets
+from pkg.provisioning.cluster_secrets import VALKEY_LIST, Secrets, render_github, render_secrets
 from pkg.runtime.mutual_auth import new_secret
 from tests.manifests.objects import Object, Workload, of_kind
 
@@ -41,6 +41,16 @@ def make_secrets() -> Secrets:
     made: dict[str, tuple[str, ...]] = {}
     own = render_secrets(lambda name: made.setdefault(name, (new_secret(),)))
     return {**own, **render_github(new_secret(), new_secret())}
+
+
+def expected_secrets(objects: Iterable[Object]) -> dict[str, set[str]]:
+    """The keys of each Secret that is used here. The list of Valkey's users is not, where Valkey is elsewhere."""
+    here = {thing["metadata"]["name"] for thing in of_kind(objects, "StatefulSet")}
+    return {
+        name: set(content)
+        for name, content in make_secrets().items()
+        if name != VALKEY_LIST or "news-manager-redis" in here
+    }
 
 
 def lay_out(objects: Iterable[Object], workload: Workload, container: Object, secrets: Secrets, root: Path) -> Given:

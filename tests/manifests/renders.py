@@ -31,6 +31,10 @@ NOT_TOGETHER: Final = {
     ("staging", "managed-postgres"): "it has databases of its own, and backs them up",
     ("minikube", "managed-postgres"): "nobody manages databases for it",
     ("staging", "managed-valkey"): "it has a Valkey of its own",
+    (
+        "production",
+        "link-check-batch",
+    ): "its policy leads to the Valkey that is here; elsewhere it has to name that network",
     ("minikube", "managed-valkey"): "nobody manages Valkey for it",
 }
 

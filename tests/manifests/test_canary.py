@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pkg.images.releases import write_release
-from tests.manifests.given import make_secrets
+from tests.manifests.given import expected_secrets
 from tests.manifests.houses import overlay, switch_on
 from tests.manifests.objects import Change, Object, find, of_kind, render, workloads
 from tests.manifests.published_types import INSTALLED, type_faults
@@ -19,7 +19,6 @@ from tests.manifests.resolved import release, resolve_pins
 from tests.manifests.test_monitoring import LABELS, METRIC, PLACES, known_samples
 from tests.manifests.test_scaling import scaling_faults
 
-SECRETS = {name: set(content) for name, content in make_secrets().items()}
 #: Who is asked something over HTTP.
 ROLLED: Final = {"api-gateway", "link-manager", "user-manager", "social-graph-manager", "news-manager"}
 ARGUMENT: Final = re.compile(r"{{args\.(\w+)}}")
@@ -35,7 +34,7 @@ def rolled(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
 
 
 def test_each_has_the_pods_of_its_deployment(rolled: list[Object], renders: Renders) -> None:
-    assert every_fault(rolled, SECRETS) == []
+    assert every_fault(rolled, expected_secrets(rolled)) == []
     rollouts = of_kind(rolled, "Rollout")
     assert {rollout["metadata"]["name"] for rollout in rollouts} == ROLLED
     for rollout in rollouts:

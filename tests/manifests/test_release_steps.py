@@ -14,7 +14,7 @@ import pytest
 
 from pkg.images.releases import Built, write_release
 from tests.manifests.differences import differences
-from tests.manifests.given import make_secrets
+from tests.manifests.given import expected_secrets
 from tests.manifests.houses import overlay, switch_off, switch_on
 from tests.manifests.objects import ROOT, Change, Object, find, of_kind, render, workloads
 from tests.manifests.pod_security import house_faults, restricted_faults
@@ -27,7 +27,6 @@ from tests.manifests.test_given import given_faults
 from tests.manifests.test_scaling import scaling_faults
 
 PAGE: Final = ROOT / "docs" / "releases.md"
-SECRETS = {name: set(content) for name, content in make_secrets().items()}
 OLD, NEW = "0.1.7-1a2b3c4d5e6f", "0.1.8-6f5e4d3c2b1a"
 ENVIRONMENT = "production"
 COLOURS = ("blue", "green")
@@ -126,7 +125,7 @@ def test_a_release_in_place_and_back(house: Path, plain: list[Object]) -> None:
 
 def test_colours_are_held_to_all_of_it(coloured: list[Object], plain: list[Object], tmp_path: Path) -> None:
     check_all(coloured, plain, tmp_path)
-    assert every_fault(coloured, SECRETS) == []
+    assert every_fault(coloured, expected_secrets(coloured)) == []
     assert [fault for fault in scaling_faults(coloured) if "there is no" in fault] == []
     check_colours(coloured, "blue", plain)
 
@@ -202,7 +201,7 @@ def called(name: str, plain: list[Object]) -> set[str]:
 
 def check_canaries(objects: list[Object], plain: list[Object], folder: Path) -> None:
     check_all(objects, plain, folder)
-    faults = every_fault(objects, SECRETS)
+    faults = every_fault(objects, expected_secrets(objects))
     # What is in front of a service is in front of its canary, and nothing else is wrong.
     shared = {thing["metadata"]["name"] for thing in of_kind(plain, "Service", "PodDisruptionBudget")}
     assert all(

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pkg.provisioning.cluster_secrets import VALKEY_LIST
-from tests.manifests.given import make_secrets
+from tests.manifests.given import expected_secrets
 from tests.manifests.objects import Change, Object, of_kind
 from tests.manifests.pod_security import house_faults, restricted_faults
 from tests.manifests.relations import every_fault
@@ -13,8 +12,6 @@ from tests.manifests.renders import NAMES, NOT_TOGETHER, PARTS, Renders, Variant
 from tests.manifests.schemas import newest_versions, schema_faults
 from tests.manifests.test_flows import allowed, listed, pods
 from tests.manifests.test_given import given_faults, grace_faults, place_faults
-
-SECRETS = {name: set(content) for name, content in make_secrets().items()}
 
 
 def namespace_faults(objects: list[Object]) -> list[str]:
@@ -27,18 +24,11 @@ def namespace_faults(objects: list[Object]) -> list[str]:
     ]
 
 
-def is_for_others(secret: str, objects: list[Object]) -> bool:
-    """Whether it is for whoever runs Valkey elsewhere."""
-    here = {thing["metadata"]["name"] for thing in of_kind(objects, "StatefulSet")}
-    return secret == VALKEY_LIST and "news-manager-redis" not in here
-
-
 @pytest.mark.parametrize("variant", variants(), ids=str)
 def test_it_is_held_to_all_of_it(renders: Renders, variant: Variant, tmp_path: Path) -> None:
     objects = renders.of(variant)
     assert schema_faults(objects, newest_versions(1)[0]) == []
-    secrets = {name: keys for name, keys in SECRETS.items() if not is_for_others(name, objects)}
-    assert every_fault(objects, secrets) == []
+    assert every_fault(objects, expected_secrets(objects)) == []
     assert restricted_faults(objects) == house_faults(objects) == []
     assert namespace_faults(objects) == []
     assert list(given_faults(objects, tmp_path / "given")) == []
@@ -60,7 +50,8 @@ def test_a_volume_that_is_not_there_is_seen(renders: Renders) -> None:
     place = "spec.jobTemplate.spec.template.spec.volumes.1.persistentVolumeClaim.claimName"
     change = Change("CronJob/link-db-restore", place, "db-backups")
     fault = "CronJob/link-db-restore: there is no PersistentVolumeClaim db-backups"
-    assert fault in every_fault(change.applied(renders.of(Variant("staging"))), SECRETS)
+    objects = change.applied(renders.of(Variant("staging")))
+    assert fault in every_fault(objects, expected_secrets(objects))
 
 
 def test_there_is_something_to_switch_on() -> None:
