@@ -280,9 +280,10 @@ class RedisNewsStore(NewsStore):
         read: list[tuple[int, bytes]] = []
         wanted = limit
         async with self._open_line() as line:
-            ids, chores = await self._open_feed(line, reader_id, stretch, wanted)
+            ids, first, chores = await self._open_feed(line, reader_id, stretch, wanted)
             while True:
-                found = await line.contents(ids)
+                found = await line.contents(ids, first)
+                first = []
                 read = [*found.items(), *read] if stretch.oldest else [*read, *found.items()]
                 # So that it is skipped once only and takes no room.
                 chores += [("LREM", feed_key(reader_id), 1, entry_id) for entry_id in ids if entry_id not in found]
@@ -297,8 +298,8 @@ class RedisNewsStore(NewsStore):
 
     async def _open_feed(
         self, line: "_Line", reader_id: int, stretch: Stretch, wanted: int
-    ) -> tuple[list[int], list[Command]]:
-        """The ids that are read first, and what is to be done when the page is there.
+    ) -> tuple[list[int], list[Command], list[Command]]:
+        """The ids that are read first, what is to be done before their entries are read, and what after the page.
 
         Raises:
             FeedNotBuiltError: there is no such feed.
@@ -308,21 +309,28 @@ class RedisNewsStore(NewsStore):
         seen = dict(batched(state, 2))
         if seen.pop(b"state", b"") != b"built":
             raise FeedNotBuiltError
+        first: list[Command] = []
         # What is older than something has been taken with what is newer.
         if seen and stretch.below is None:
-            taken = await self._find_new(line, reader_id, seen)
+            taken, new = await self._find_new(line, reader_id, seen)
             if taken:
                 take = ("EVALSHA", TAKE.sha, 2, reader, feed_key(reader_id), self._max_length, self._lifetime, *taken)
-                _, feed = await line.ask(take, look)
+                if stretch.oldest:
+                    _, feed = await line.ask(take, look)
+                else:
+                    # Of the newest it is known where they come to be.
+                    first = [take]
+                    feed = sorted({*map(int, feed), *new}, reverse=True)[: min(wanted, self._max_length)]
         # Not with every page: it costs as much as a part of it.
         chores: list[Command] = []
         if left < self._lifetime - self._lifetime / 30:
             chores = [("PEXPIRE", key, self._lifetime) for key in (reader, feed_key(reader_id))]
-        return _ids_within(stretch, feed), chores
+        return _ids_within(stretch, feed), first, chores
 
-    async def _find_new(self, line: "_Line", reader_id: int, seen: dict[bytes, bytes]) -> list[Any]:
-        """Of timelines, what has come since: as ``TAKE`` reads it."""
+    async def _find_new(self, line: "_Line", reader_id: int, seen: dict[bytes, bytes]) -> tuple[list[Any], list[int]]:
+        """Of timelines, what has come since: as ``TAKE`` reads it, and by itself."""
         taken: list[Any] = []
+        new: list[int] = []
         (counts,) = await line.ask(("HMGET", counts_key(group_of_user(reader_id)), *seen))
         moved = [int(author_id) for author_id, count in zip(seen, counts, strict=True) if count != seen[author_id]]
         by_group = [some for members in _by_group(moved).values() for some in batched(members, TIMELINES_AT_ONCE)]
@@ -338,8 +346,10 @@ class RedisNewsStore(NewsStore):
             for author_id, news in zip(authors, reply, strict=True):
                 if news:
                     now, *ids = news
-                    taken += (author_id, seen[b"%d" % author_id], now, len(ids), *sorted(map(int, ids)))
-        return taken
+                    came = sorted(map(int, ids))
+                    taken += (author_id, seen[b"%d" % author_id], now, len(came), *came)
+                    new += came
+        return taken, new
 
     @asynccontextmanager
     async def _open_line(self) -> "AsyncIterator[_Line]":
@@ -521,15 +531,16 @@ class _Line:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def contents(self, entry_ids: Sequence[int]) -> dict[int, bytes]:
-        """Those that there still are, by id, in the order of ``entry_ids``."""
+    async def contents(self, entry_ids: Sequence[int], first: Sequence[Command] = ()) -> dict[int, bytes]:
+        """Those that there still are, by id, in the order of ``entry_ids``; ``first`` is done before."""
         by_group: defaultdict[int, list[int]] = defaultdict(list)
         for entry_id in entry_ids:
             by_group[group_of_entry(entry_id)].append(entry_id)
         commands = [("MGET", *map(entry_key, ids)) for ids in by_group.values()]
+        answers = (await self.ask(*first, *commands))[len(first) :]
         contents = {
             entry_id: content
-            for ids, reply in zip(by_group.values(), await self.ask(*commands), strict=True)
+            for ids, reply in zip(by_group.values(), answers, strict=True)
             for entry_id, content in zip(ids, reply, strict=True)
         }
         return {entry_id: content for entry_id in entry_ids if (content := contents[entry_id]) is not None}
@@ -584,7 +595,7 @@ def _ids_command(reader_id: int, stretch: Stretch, count: int) -> Command:
     return "LRANGE", feed, 0, count - 1
 
 
-def _ids_within(stretch: Stretch, ids: Iterable[bytes]) -> list[int]:
+def _ids_within(stretch: Stretch, ids: Iterable[bytes | int]) -> list[int]:
     above, below = stretch.above, stretch.below
     return [
         entry_id
