@@ -8,14 +8,21 @@ https://istio.io/latest/docs/reference/config/security/authorization-policy/#Ope
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import yaml
 
 from pkg.runtime.access import ALLOWED_CALLERS, API_GATEWAY, LINK_CHECKER
-from tests.manifests.objects import ROOT, Object, of_kind, render, workloads
+from tests.manifests.objects import ROOT, Object, of_kind, workloads
+from tests.manifests.renders import Variant, make_renders
+from tests.manifests.test_flows import as_list
 
 FILE: Final = ROOT / "k8s" / "components" / "istio" / "authorization_policies.yaml"
+#: What brings more who call somebody of ours.
+COMPONENTS: Final = ("backup", "nats-replicas")
+VARIANT: Final = Variant("minikube", COMPONENTS)
 _TABLE: Final = ROOT / "tests" / "authorization" / "table.yaml"
 _FLOWS: Final = ROOT / "k8s" / "flows.yaml"
 _WIDTH: Final = 125
@@ -86,8 +93,8 @@ def accounts_of(name: str, objects: Iterable[Object]) -> str:
 
 
 def render_policies(objects: list[Object]) -> str:
-    """``objects``: of an overlay, for labels, ports and accounts."""
-    flows = [flow for flow in yaml.safe_load(_FLOWS.read_text()) if flow.get("with", "backup") == "backup"]
+    """``objects``: of an overlay with ``COMPONENTS``, for labels, ports and accounts."""
+    flows = [flow for flow in yaml.safe_load(_FLOWS.read_text()) if set(as_list(flow.get("with", []))) <= {*COMPONENTS}]
     found = {workload.name: workload for workload in workloads(objects)}
     text = _HEAD
     for service in (API_GATEWAY, LINK_CHECKER, *(name for name in ALLOWED_CALLERS if name != API_GATEWAY)):
@@ -95,7 +102,9 @@ def render_policies(objects: list[Object]) -> str:
         text += _POLICY % (service, labels["svc"], labels["app"])
         if service == API_GATEWAY:
             text += _PUBLIC
-            for caller in sorted(_callers(flows, service, objects)):
+            for caller in sorted(
+                {caller for callers in _callers(flows, service, objects).values() for caller in callers}
+            ):
                 text += f"    - from:\n        - source: {{serviceAccounts: [{caller}]}}\n"
         elif service != LINK_CHECKER:
             text += "".join(_rules(calls_of(service)))
@@ -103,21 +112,21 @@ def render_policies(objects: list[Object]) -> str:
     for store in (thing["metadata"]["name"] for thing in of_kind(objects, "StatefulSet")):
         workload = found[store]
         text += _POLICY % (store, workload.labels["svc"], workload.labels["app"])
-        used = {port for flow in flows if flow["to"] == store for port in flow["ports"]}
-        numbers = ", ".join(f'"{workload.ports[port][0]}"' for port in sorted(used))
-        text += _sources(sorted(_callers(flows, store, objects)))
-        text += f"      to:\n        - operation: {{ports: [{numbers}]}}\n"
+        for port, callers in sorted(_callers(flows, store, objects).items()):
+            text += _sources(sorted(callers))
+            text += f'      to:\n        - operation: {{ports: ["{workload.ports[port][0]}"]}}\n'
     return text
 
 
-def _callers(flows: list[dict[str, Any]], target: str, objects: list[Object]) -> set[Any]:
-    names = {
-        name
-        for flow in flows
-        if flow["to"] == target
-        for name in (flow["from"] if isinstance(flow["from"], list) else [flow["from"]])
-    }
-    return {accounts_of(name, objects) for name in names - {"ingress-controller"}}
+def _callers(flows: list[dict[str, Any]], target: str, objects: list[Object]) -> dict[str, set[str]]:
+    """The accounts of those who call somebody of ours, by the name of the port."""
+    found: dict[str, set[str]] = {}
+    for flow in flows:
+        if flow["to"] == target:
+            accounts = {accounts_of(name, objects) for name in {*as_list(flow["from"])} - {"ingress-controller"}}
+            for port in flow["ports"]:
+                found.setdefault(port, set()).update(accounts)
+    return found
 
 
 def _rules(calls: set[Call]) -> Iterator[str]:
@@ -153,4 +162,5 @@ def _operation(method: str, paths: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(render_policies(render(ROOT / "k8s" / "overlays" / "minikube")))
+    with TemporaryDirectory() as folder:
+        FILE.write_text(render_policies(make_renders(Path(folder) / "house").of(VARIANT)))
