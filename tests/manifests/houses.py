@@ -1,10 +1,12 @@
 """Overlays in a copy of all that is rendered, changed as an operator would."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
+#: Components that patch the pods of others.
+AFTER: Final = {"spread"}
 LOCAL: dict[str, Any] = {"annotations": {"config.kubernetes.io/local-config": "true"}}
 
 
@@ -13,10 +15,16 @@ def overlay(house: Path, environment: str) -> Path:
 
 
 def switch_on(house: Path, environment: str, component: str, **colours: str) -> None:
-    """Adds a component to an overlay, last of all; and what it is told in a ConfigMap `colours`."""
+    """Adds a component to an overlay, after all that gives names and versions; and tells it of colours.
+
+    What changes pods wherever they come from is after it.
+    """
     file = overlay(house, environment) / "kustomization.yaml"
     content = yaml.safe_load(file.read_text())
-    content.setdefault("components", []).append(f"../../components/{component}")
+    others: list[str] = content["components"]
+    after = [place for place in others if Path(place).name in AFTER]
+    content["components"] = [place for place in others if place not in after]
+    content["components"] += [f"../../components/{component}", *after]
     if colours:
         literals = [f"{name}={value}" for name, value in colours.items()]
         content.setdefault("configMapGenerator", []).append({"name": "colours", "literals": literals, "options": LOCAL})

@@ -190,6 +190,7 @@ def test_who_may_leave_the_mesh(meshed: list[Object]) -> None:
     }
     assert modes == {"default": "REGISTRY_ONLY", "link-check-function": "ALLOW_ANY"}
     # Where NetworkPolicies let pods reach databases, the mesh does.
-    [network] = find(meshed, "ServiceEntry/databases")["spec"]["addresses"]
-    assert network in str(find(meshed, "NetworkPolicy/link-manager")["spec"]["egress"])
+    for entry, caller in (("databases", "link-manager"), ("valkey", "news-manager")):
+        [network] = find(meshed, f"ServiceEntry/{entry}")["spec"]["addresses"]
+        assert network in str(find(meshed, f"NetworkPolicy/{caller}")["spec"]["egress"]), entry
     assert find(meshed, "ServiceEntry/github")["spec"]["hosts"] == ["github.com", "api.github.com"]

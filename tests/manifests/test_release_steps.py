@@ -127,6 +127,12 @@ def test_colours_are_held_to_all_of_it(coloured: list[Object], plain: list[Objec
     check_all(coloured, plain, tmp_path)
     assert every_fault(coloured, expected_secrets(coloured)) == []
     assert [fault for fault in scaling_faults(coloured) if "there is no" in fault] == []
+    # What the environment says of pods, it says of both colours'.
+    for deployment in of_kind(plain, "Deployment"):
+        name, constraints = deployment["metadata"]["name"], "topologySpreadConstraints"
+        for other in [] if name == "operator" else [f"{name}-{colour}" for colour in COLOURS]:
+            pods_of = find(coloured, f"Deployment/{other}")["spec"]["template"]["spec"]
+            assert pods_of[constraints] == deployment["spec"]["template"]["spec"][constraints], other
     check_colours(coloured, "blue", plain)
 
 
