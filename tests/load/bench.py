@@ -19,9 +19,11 @@ from pathlib import Path
 from statistics import median
 
 import asyncpg
+import uvloop
 
 from tests.e2e.client import api_client, eventually
 from tests.e2e.stack import ROOT, Stack, running_stack
+from tests.load import news, saves
 from tests.load.event_path import EventRun, measure_delay, measure_events, measure_stream
 from tests.load.link_checks import CONCURRENCY, HOSTS, measure_checks
 from tests.load.parts import measure_parts
@@ -212,10 +214,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of each comparison (%(default)s)")
     parser.add_argument("--events", type=int, default=20_000, help="from the outbox to feeds (%(default)s)")
     parser.add_argument("--connections", type=int, default=32, help="at once (%(default)s)")
-    asyncio.run(run(parser.parse_args()))
+    options = parser.parse_args()
+    asyncio.run(run(options))
     print("\nwhat one request pays for, in one process")
     for name, micros in measure_parts().items():
         print(f"  {name:<44} {micros:7.1f} us")
+    print("\nfeeds: pushing, reading, memory")
+    uvloop.run(news.run(followers=10_000, saves=4, rounds=options.rounds))
+    print("\na save, by followers of its author")
+    uvloop.run(saves.run(saves=100, most=1_000_000))
 
 
 if __name__ == "__main__":
