@@ -169,6 +169,8 @@ class BackupFolder:
                 "PGUSER": address.user,
                 "PGPASSFILE": str(file),
                 "PGCONNECT_TIMEOUT": "10",
+                # What is said first is then what is wrong.
+                "PGOPTIONS": "-c client_min_messages=warning",
                 **{f"PG{name.upper()}": value for name, value in address.libpq_tls.items()},
             }
 

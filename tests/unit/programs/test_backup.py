@@ -99,7 +99,7 @@ def test_what_is_there_is_not_lost_without_a_word(program: Program) -> None:
     program.execute(BLOCK, 6)
     code, out, said = program("restore")
     assert (code, out) == (1, "")
-    assert "tables already; --replace" in said
+    assert "tables already; with --replace" in said
     assert blocked(program) == [5, 6]
 
 
@@ -132,7 +132,8 @@ def test_a_restoration_that_fails_half_way_changes_nothing(program: Program, tmp
     )
     (programs / "pg_restore").chmod(0o755)
     code, _, said = program.run("--programs", str(programs), "restore", "--replace", **program.environment)
-    assert (code, "division by zero" in said) == (1, True)
+    assert code == 1
+    assert "division by zero" in said
     assert blocked(program) == [9, 10]
 
 
