@@ -204,14 +204,11 @@ async def check_that_all_is_there(alice: ApiClient, bob: ApiClient, saver: Saver
     accepted = set(saver.accepted)
     assert saver.failures == []
 
-    async def told() -> bool:
-        return accepted <= set(await news_counts(bob))
-
     async def judged() -> bool:
         return not await alice.all_links(status="pending", limit="200")
 
-    await eventually(told, "every accepted link is in the news", SETTLED)
     await eventually(judged, "every link has a status", SETTLED)
+    # Feeds are a cache, which versions keep differently: blue may show less than all of it, and nothing twice.
     assert {url: count for url, count in (await news_counts(bob)).items() if count > 1} == {}
     saved = {link["Url"]: link["Status"] for link in await alice.all_links(limit="200")}
     assert accepted <= saved.keys()
