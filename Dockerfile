@@ -48,6 +48,9 @@ USER 65532:65532
 FROM installed AS program
 COPY --from=code /app /app
 ARG REVISION=unknown
+# Buildah's cache goes by what is run, with its arguments, but by the text of an ENV: without this an image whose files are the
+# same would keep the revision of before.
+RUN test -n "${REVISION}"
 ENV DELINKCIOUS_COMMIT=${REVISION}
 
 # A service, or the function's host: one program, and the first process of its container.
