@@ -1,7 +1,7 @@
 """News in the memory of one process. Nothing here waits, so each method is one step for everybody else."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -178,7 +178,7 @@ class MemoryNewsStore(NewsStore):
             for entry_id in feed.ids
             if (above is None or entry_id > above) and (below is None or entry_id < below)
         )
-        entries = [entry for entry_id in ids if (entry := self._entries.get(entry_id)) is not None]
+        entries = _without_repeats(entry for entry_id in ids if (entry := self._entries.get(entry_id)) is not None)
         return entries[-limit:] if oldest else entries[:limit]
 
     async def read_feed_json(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[EntryJson]:
@@ -336,3 +336,12 @@ def _encode(wire: Wire) -> bytes:
 
 def _time(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+def _without_repeats(entries: Iterable[Entry]) -> list[Entry]:
+    """The newest of each author's URL: a link saved anew may be known before the end of the one before is told."""
+    once: dict[tuple[int, str, int], Entry] = {}
+    for entry in entries:
+        url = entry.event.url
+        once.setdefault((entry.author_id, url, 0 if url else entry.id), entry)
+    return list(once.values())

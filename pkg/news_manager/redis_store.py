@@ -278,13 +278,15 @@ class RedisNewsStore(NewsStore):
     async def _read(self, reader_id: int, stretch: Stretch, limit: int) -> Sequence[tuple[int, bytes]]:
         """Ids and contents."""
         read: list[tuple[int, bytes]] = []
+        shown: set[bytes] = set()
         wanted = limit
         async with self._open_line() as line:
             ids, first, chores = await self._open_feed(line, reader_id, stretch, wanted)
             while True:
                 found = await line.contents(ids, first)
                 first = []
-                read = [*found.items(), *read] if stretch.oldest else [*read, *found.items()]
+                once = _without_repeats(found, shown)
+                read = [*once, *read] if stretch.oldest else [*read, *once]
                 # So that it is skipped once only and takes no room.
                 chores += [("LREM", feed_key(reader_id), 1, entry_id) for entry_id in ids if entry_id not in found]
                 if len(read) >= limit or len(ids) < wanted:
@@ -619,6 +621,24 @@ def _write_order(order: FollowOrder) -> str:
 def _write_entry(entry: Entry) -> bytes:
     """What only we need stands before what the API shows, which is passed on as it is."""
     return b"%d:%d:%b" % (entry.author_id, entry.link_id, encode(news_event_to_wire(entry.event)))
+
+
+def _without_repeats(found: Mapping[int, bytes], shown: set[bytes]) -> list[tuple[int, bytes]]:
+    """The first of each author's URL, which becomes one of ``shown``.
+
+    A link that was saved anew is another one, and may be known, from its author's links, before the end of the first is
+    told.
+    """
+    once: list[tuple[int, bytes]] = []
+    for entry_id, content in found.items():
+        # A quote within a text of JSON is escaped, so neither mark can be a part of one.
+        begin = content.index(b'"Url":"') + 7
+        url = content[begin : content.index(b'","', begin - 1)]
+        page = content[: content.index(b":")] + url
+        if not url or page not in shown:
+            shown.add(page)
+            once.append((entry_id, content))
+    return once
 
 
 def _read_author(content: bytes) -> int:

@@ -56,6 +56,21 @@ async def test_what_is_read_is_what_was_saved(store: NewsStore) -> None:
     assert list(await store.read_feed(CAROL, Stretch(), 10)) == []
 
 
+async def test_a_url_saved_anew_is_shown_once_before_the_end_of_the_first_is_told(store: NewsStore) -> None:
+    """Found among its author's links it may be known earlier than what is still on its way."""
+    first, other = entry(1), entry(2)
+    again = replace(entry(3), event=replace(entry(3).event, url=first.event.url, version=3))
+    imports = [replace(entry(number), event=replace(entry(number).event, url="", count=2)) for number in (4, 5)]
+    for one in (first, other, again, *imports):
+        await publish(store, one)
+    everything = [*reversed(imports), again, other]
+    assert list(await store.read_feed(BOB, Stretch(), 10)) == everything
+    assert [one.id for one in await store.read_feed_json(BOB, Stretch(), 10)] == [one.id for one in everything]
+    assert list(await store.read_feed(BOB, Stretch(), 3)) == everything[:3]
+    await end(store, first.author_id, first.link_id, 2)
+    assert list(await store.read_feed(BOB, Stretch(), 10)) == everything
+
+
 async def test_what_is_passed_on_is_the_public_form_and_no_more(store: NewsStore) -> None:
     some = [entry(number, author_id=author) for number, author in ((1, ALICE), (2, DAVE), (3, ALICE))]
     await publish(store, *some)
@@ -79,7 +94,7 @@ async def test_ids_are_told_apart_to_the_last_bit(store: NewsStore) -> None:
     """They have more bits than a floating-point number."""
     newest = entry(1).id
     same_moment = [
-        replace(entry(1, link_id=link_id), event=replace(entry(1).event, id=newest + link_id * GROUPS))
+        replace(entry(link_id), event=replace(entry(link_id).event, id=newest + link_id * GROUPS))
         for link_id in range(1, 9)
     ]
     for one in (same_moment[place] for place in (3, 1, 7, 0, 2, 6, 4, 5)):
