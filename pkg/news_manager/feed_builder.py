@@ -14,13 +14,14 @@ from contextlib import suppress
 from contextvars import Context
 from datetime import datetime
 from itertools import batched
-from typing import Final, Protocol
+from typing import Final
 
 from pkg.news_manager.entries import entry_of_link
 from pkg.news_manager.feed_writer import BACKFILLED_LINKS, LinkSource
 from pkg.news_manager.store import MAX_FEED_LENGTH, Beginning, NewsStore, Share
 from pkg.object_model.errors import NotFound, Unavailable
-from pkg.object_model.types import Actor, UserPage
+from pkg.object_model.interfaces import FollowedSource
+from pkg.object_model.types import Actor
 
 #: Seconds that a reader waits for a feed, and that its building may take.
 PATIENCE: Final = 1.5
@@ -39,12 +40,6 @@ CALLS_AT_ONCE: Final = 4
 
 #: Seconds between two looks at what another process builds.
 _PAUSE: Final = 0.05
-
-
-class FollowedSource(Protocol):
-    """The part of the social graph that is needed here."""
-
-    async def get_followed(self, user_id: int, start_token: str, limit: int) -> UserPage: ...
 
 
 class FeedBuilder:

@@ -150,6 +150,12 @@ class UserManager(UserDirectory, Protocol):
         """Closes it, and has all that any service holds of the user erased soon. ``confirm``: the user's name."""
 
 
+class FollowedSource(Protocol):
+    """The part of the social graph that keepers of feeds and of live news need."""
+
+    async def get_followed(self, user_id: int, start_token: str, limit: int) -> UserPage: ...
+
+
 class SocialGraphManager(UserData, Protocol):
     """Who follows whom, who asked to, and who wants nothing to do with whom."""
 

@@ -9,15 +9,15 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from prometheus_client import Counter, Gauge
 
 from pkg.events.announcements import NewsChange
 from pkg.object_model.clock import Clock
 from pkg.object_model.errors import RateLimited, Unavailable
-from pkg.object_model.interfaces import News
-from pkg.object_model.types import Actor, GetNewsRequest, Identity, UserPage
+from pkg.object_model.interfaces import FollowedSource, News
+from pkg.object_model.types import Actor, GetNewsRequest, Identity
 from pkg.runtime.json import decode
 from svc.api_gateway_service.event_stream import ClientTooSlow
 from svc.api_gateway_service.news_stream import NewsStream, Page, StreamBounds
@@ -37,12 +37,6 @@ _FOLLOWED_AT_ONCE: Final = 1_000
 _READS_AT_ONCE: Final = 32
 #: Seconds after which there may be room for one more.
 _RETRY_AFTER: Final = 1
-
-
-class FollowedSource(Protocol):
-    """The part of the social graph that is needed here."""
-
-    async def get_followed(self, user_id: int, start_token: str, limit: int) -> UserPage: ...
 
 
 class _Reader:
