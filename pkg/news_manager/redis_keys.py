@@ -14,6 +14,8 @@
                                       each of them
     news:counts:{b}                   hash of these numbers by author,     b: each, for its readers
                                       which may be late
+    news:newest:{b}                   hash of the ids that came last, by   b: each, for its readers
+                                      author: <number>:<id>,<id>...
     news:untold:{b}:<author>          which followers to tell of it next,  b: the author's
                                       or that all are told; while it is
                                       there, the timeline is open
@@ -67,6 +69,10 @@ def count_key(author_id: int) -> str:
 
 def counts_key(group: int) -> str:
     return f"news:counts:{{{group}}}"
+
+
+def newest_key(group: int) -> str:
+    return f"news:newest:{{{group}}}"
 
 
 def untold_key(author_id: int) -> str:

@@ -86,10 +86,11 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end
 """)
 
-#: count, timeline, untold; cap, lifetime, ids -> the count; nothing where none is open
+#: count, timeline, untold; cap, lifetime, how many to tell of, ids -> the count and the newest ids; nothing where none
+#: is open
 NOTE: Final = Script("""
 if redis.call('EXISTS', KEYS[3]) == 0 then return false end
-for i = 3, #ARGV do
+for i = 4, #ARGV do
     if not redis.call('LPOS', KEYS[2], ARGV[i]) then
         redis.call('LPUSH', KEYS[2], ARGV[i])
         redis.call('INCR', KEYS[1])
@@ -97,16 +98,17 @@ for i = 3, #ARGV do
 end
 redis.call('LTRIM', KEYS[2], 0, ARGV[1] - 1)
 for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
-return redis.call('GET', KEYS[1])
+return {redis.call('GET', KEYS[1]), unpack(redis.call('LRANGE', KEYS[2], 0, ARGV[3] - 1))}
 """)
 
-#: counts; author, count, lifetime
+#: counts, newest; author, count, the ids that came last (newest first), lifetime
 ANNOUNCE: Final = Script("""
 -- Those of two processes may come in any order.
 if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) < tonumber(ARGV[2]) then
     redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+    redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ':' .. ARGV[3])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+for i = 1, 2 do redis.call('PEXPIRE', KEYS[i], ARGV[4]) end
 """)
 
 #: (count, timeline)...; how far a feed has come in each -> for each: nothing, or how far it is now, ids that came since
@@ -341,6 +343,68 @@ while ARGV[place] do
     end
     place = place + 4 + count
 end
+""",
+)
+
+#: reader, feed, counts, newest; cap, lifetime -> nothing if it is not built; else those of its timelines that have more
+#: new ids than are told of: (author, how far it has come)...
+OPEN: Final = Script(
+    _FEED,
+    """
+local state, authors, seen = false, {}, {}
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+    if fields[i] == 'state' then
+        state = fields[i + 1]
+    else
+        authors[#authors + 1], seen[#seen + 1] = fields[i], fields[i + 1]
+    end
+end
+if state ~= 'built' then return false end
+
+local function in_batches(all, call)
+    for first = 1, #all, 1000 do call(first, math.min(first + 999, #all)) end
+end
+
+local moved, known, counts = {}, {}, {}
+in_batches(authors, function(first, last)
+    for i, count in ipairs(redis.call('HMGET', KEYS[3], unpack(authors, first, last))) do
+        local place = first + i - 1
+        if count ~= seen[place] then
+            moved[#moved + 1], known[#known + 1], counts[#counts + 1] = authors[place], seen[place], count
+        end
+    end
+end)
+if #moved == 0 then return {} end
+
+local ids, taken, behind = {}, {}, {}
+local function take(author, from, to, told)
+    local count, list = string.match(told or '', '^(%d+):(.*)$')
+    local missing = count == to and tonumber(count) - (tonumber(from) or 0) or 0
+    local last = {}
+    for id in string.gmatch(list or '', '%d+') do
+        if #last == missing then break end
+        last[#last + 1] = id
+    end
+    if missing <= 0 or #last < missing then return false end
+    for _, id in ipairs(last) do ids[#ids + 1] = id end
+    taken[#taken + 1], taken[#taken + 2] = author, to
+    return true
+end
+in_batches(moved, function(first, last)
+    for i, told in ipairs(redis.call('HMGET', KEYS[4], unpack(moved, first, last))) do
+        local place = first + i - 1
+        if not take(moved[place], known[place], counts[place], told) then
+            behind[#behind + 1], behind[#behind + 2] = moved[place], known[place]
+        end
+    end
+end)
+if #ids > 0 then
+    table.sort(ids, is_older)
+    insert(KEYS[2], ids, tonumber(ARGV[1]), ARGV[2])
+    in_batches(taken, function(first, last) redis.call('HSET', KEYS[1], unpack(taken, first, last)) end)
+end
+return behind
 """,
 )
 

@@ -27,6 +27,7 @@ from pkg.news_manager.redis_keys import (
     gone_key,
     left_key,
     link_key,
+    newest_key,
     progress_key,
     reader_key,
     reader_prefix,
@@ -45,6 +46,7 @@ from pkg.news_manager.redis_scripts import (
     JOIN,
     MERGE,
     NOTE,
+    OPEN,
     OPEN_TIMELINE,
     PUSH,
     READ_BEFORE,
@@ -89,6 +91,8 @@ CHANGES_AT_ONCE: Final = 100
 SHARES_AT_ONCE: Final = 50
 #: Timelines that one script looks at, likewise.
 TIMELINES_AT_ONCE: Final = 50
+#: Of a timeline, the ids that readers are told in their own place. Who has more to take asks for them.
+NEWEST_TOLD: Final = 16
 
 type Command = Sequence[Any]
 
@@ -113,7 +117,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 #: Of the scripts that readers run, by digest.
-_SOURCES: Final = {script.sha: script.source for script in (READ_BEHIND, READ_BEFORE, SINCE, TAKE)}
+_SOURCES: Final = {script.sha: script.source for script in (OPEN, READ_BEHIND, READ_BEFORE, SINCE, TAKE)}
 
 
 class RedisNewsStore(NewsStore):
@@ -281,10 +285,9 @@ class RedisNewsStore(NewsStore):
         shown: set[bytes] = set()
         wanted = limit
         async with self._open_line() as line:
-            ids, first, chores = await self._open_feed(line, reader_id, stretch, wanted)
+            ids, chores = await self._open_feed(line, reader_id, stretch, wanted)
             while True:
-                found = await line.contents(ids, first)
-                first = []
+                found = await line.contents(ids)
                 once = _without_repeats(found, shown)
                 read = [*once, *read] if stretch.oldest else [*read, *once]
                 # So that it is skipped once only and takes no room.
@@ -300,42 +303,39 @@ class RedisNewsStore(NewsStore):
 
     async def _open_feed(
         self, line: "_Line", reader_id: int, stretch: Stretch, wanted: int
-    ) -> tuple[list[int], list[Command], list[Command]]:
-        """The ids that are read first, what is to be done before their entries are read, and what after the page.
+    ) -> tuple[list[int], list[Command]]:
+        """The ids that are read first, and what is to be done after the page.
 
         Raises:
             FeedNotBuiltError: there is no such feed.
         """
-        reader, look = reader_key(reader_id), _ids_command(reader_id, stretch, wanted)
-        state, left, feed = await line.ask(("HGETALL", reader), ("PTTL", reader), look)
-        seen = dict(batched(state, 2))
-        if seen.pop(b"state", b"") != b"built":
+        reader, feed, group = reader_key(reader_id), feed_key(reader_id), group_of_user(reader_id)
+        ending, look = ("PTTL", reader), _ids_command(reader_id, stretch, wanted)
+        if stretch.below is None:
+            keys = (reader, feed, counts_key(group), newest_key(group))
+            opening = ("EVALSHA", OPEN.sha, len(keys), *keys, self._max_length, self._lifetime)
+            behind, left, ids = await line.ask(opening, ending, look)
+        else:
+            # What is older than something has been taken with what is newer.
+            state, left, ids = await line.ask(("HGET", reader, "state"), ending, look)
+            behind = [] if state == b"built" else None
+        if behind is None:
             raise FeedNotBuiltError
-        first: list[Command] = []
-        # What is older than something has been taken with what is newer.
-        if seen and stretch.below is None:
-            taken, new = await self._find_new(line, reader_id, seen)
-            if taken:
-                take = ("EVALSHA", TAKE.sha, 2, reader, feed_key(reader_id), self._max_length, self._lifetime, *taken)
-                if stretch.oldest:
-                    _, feed = await line.ask(take, look)
-                else:
-                    # Of the newest it is known where they come to be.
-                    first = [take]
-                    feed = sorted({*map(int, feed), *new}, reverse=True)[: min(wanted, self._max_length)]
+        if behind and (taken := await self._find_since(line, dict(batched(behind, 2)))):
+            take = ("EVALSHA", TAKE.sha, 2, reader, feed, self._max_length, self._lifetime, *taken)
+            _, ids = await line.ask(take, look)
         # Not with every page: it costs as much as a part of it.
         chores: list[Command] = []
         if left < self._lifetime - self._lifetime / 30:
-            chores = [("PEXPIRE", key, self._lifetime) for key in (reader, feed_key(reader_id))]
-        return _ids_within(stretch, feed), first, chores
+            chores = [("PEXPIRE", key, self._lifetime) for key in (reader, feed)]
+        return _ids_within(stretch, ids), chores
 
-    async def _find_new(self, line: "_Line", reader_id: int, seen: dict[bytes, bytes]) -> tuple[list[Any], list[int]]:
-        """Of timelines, what has come since: as ``TAKE`` reads it, and by itself."""
+    async def _find_since(self, line: "_Line", seen: Mapping[bytes, bytes]) -> list[Any]:
+        """What has come since in timelines, as ``TAKE`` reads it."""
         taken: list[Any] = []
-        new: list[int] = []
-        (counts,) = await line.ask(("HMGET", counts_key(group_of_user(reader_id)), *seen))
-        moved = [int(author_id) for author_id, count in zip(seen, counts, strict=True) if count != seen[author_id]]
-        by_group = [some for members in _by_group(moved).values() for some in batched(members, TIMELINES_AT_ONCE)]
+        by_group = [
+            some for members in _by_group(map(int, seen)).values() for some in batched(members, TIMELINES_AT_ONCE)
+        ]
         commands = [
             (
                 *("EVALSHA", SINCE.sha, 2 * len(authors)),
@@ -348,10 +348,8 @@ class RedisNewsStore(NewsStore):
             for author_id, news in zip(authors, reply, strict=True):
                 if news:
                     now, *ids = news
-                    came = sorted(map(int, ids))
-                    taken += (author_id, seen[b"%d" % author_id], now, len(came), *came)
-                    new += came
-        return taken, new
+                    taken += (author_id, seen[b"%d" % author_id], now, len(ids), *sorted(map(int, ids)))
+        return taken
 
     @asynccontextmanager
     async def _open_line(self) -> "AsyncIterator[_Line]":
@@ -430,11 +428,13 @@ class RedisNewsStore(NewsStore):
 
     async def note_in_timeline(self, author_id: int, entry_ids: Collection[int]) -> bool:
         keys = count_key(author_id), timeline_key(author_id), untold_key(author_id)
-        count = await self._run(NOTE, keys, (self._max_length, self._lifetime, *sorted(entry_ids)))
-        if count is None:
+        noted = await self._run(NOTE, keys, (self._max_length, self._lifetime, NEWEST_TOLD, *sorted(entry_ids)))
+        if noted is None:
             return False
+        count, *newest = noted
         # In each group, so that a reader finds those of all authors in one place.
-        calls: list[Call] = [((counts_key(group),), (author_id, count, self._lifetime)) for group in range(GROUPS)]
+        told = (author_id, count, b",".join(newest), self._lifetime)
+        calls: list[Call] = [((counts_key(group), newest_key(group)), told) for group in range(GROUPS)]
         await self._run_all(ANNOUNCE, calls)
         return True
 
@@ -467,7 +467,7 @@ class RedisNewsStore(NewsStore):
             lefts = [left_key(other, user_id) for other in range(GROUPS)]
             await self._unlink([*(key(user_id) for key in own), *lefts])
             async with store_errors():
-                await self._forget(user_id, map(counts_key, range(GROUPS)))
+                await self._forget(user_id, [key(group) for key in (counts_key, newest_key) for group in range(GROUPS)])
             return _IN_GROUP, 0
         patterns = {
             _IN_GROUP: f"news:*:{{{group}}}:*",
@@ -533,13 +533,13 @@ class _Line:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def contents(self, entry_ids: Sequence[int], first: Sequence[Command] = ()) -> dict[int, bytes]:
-        """Those that there still are, by id, in the order of ``entry_ids``; ``first`` is done before."""
+    async def contents(self, entry_ids: Sequence[int]) -> dict[int, bytes]:
+        """Those that there still are, by id, in the order of ``entry_ids``."""
         by_group: defaultdict[int, list[int]] = defaultdict(list)
         for entry_id in entry_ids:
             by_group[group_of_entry(entry_id)].append(entry_id)
         commands = [("MGET", *map(entry_key, ids)) for ids in by_group.values()]
-        answers = (await self.ask(*first, *commands))[len(first) :]
+        answers = await self.ask(*commands)
         contents = {
             entry_id: content
             for ids, reply in zip(by_group.values(), answers, strict=True)

@@ -13,7 +13,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from pkg.news_manager.redis_store import RedisNewsStore
+from pkg.news_manager.entry_ids import group_of_user
+from pkg.news_manager.redis_keys import newest_key
+from pkg.news_manager.redis_store import NEWEST_TOLD, RedisNewsStore
 from pkg.news_manager.store import FeedNotBuiltError, FollowOrder, Stretch
 from pkg.object_model.errors import Unavailable
 from pkg.runtime.mutual_auth import new_secret
@@ -71,6 +73,7 @@ async def test_every_key_has_a_prefix_a_slot_and_an_end(redis: Redis, valkey: Te
         "news:timeline:",
         "news:count:",
         "news:counts:",
+        "news:newest:",
         "news:untold:",
         "news:progress:",
     }
@@ -128,6 +131,31 @@ async def test_a_restart_that_forgets_the_scripts(redis: Redis, valkey: TestValk
         await administrator.script_flush()
     assert await numbers(store) == [3, 2, 1], "in the order in which it was asked"
     assert await numbers(store, CAROL) == [2, 1]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "by a version that tells numbers alone"])
+@pytest.mark.parametrize("came", [1, NEWEST_TOLD, NEWEST_TOLD + 1])
+async def test_what_came_in_a_timeline(redis: Redis, came: int, told: bool) -> None:
+    """Whether or not a reader is told of all of it in their own place."""
+    store, newest = RedisNewsStore(redis), newest_key(group_of_user(BOB))
+
+    async def note(number: int, author_id: int = ALICE) -> None:
+        before = await ask(redis, "HGET", newest, author_id)
+        await save(store, one := entry(number, author_id=author_id))
+        assert await store.note_in_timeline(author_id, [one.id])
+        if before and not told:
+            await ask(redis, "HSET", newest, author_id, before)
+
+    await open_feed(store, BOB)
+    for number, author_id in enumerate((ALICE, CAROL), 1):
+        await store.open_timeline(author_id)
+        await store.join_timeline(author_id, [BOB])
+        await note(number, author_id)
+    assert await numbers(store) == [2, 1]
+    for number in range(3, 3 + came):
+        await note(number)
+    for _ in range(2):
+        assert await numbers(store) == [*range(2 + came, 0, -1)]
 
 
 async def test_away_and_back(redis: Redis, valkey: TestValkey) -> None:

@@ -148,8 +148,11 @@ async def test_many_timelines(make_store: MakeStore) -> None:
         await note(store, author_id, author_id=author_id)
     assert (await store.find_timelines(authors)).keys() == {*authors}
     assert await numbers(store) == [*reversed(authors)]
+    for number in (*range(301, 601), *range(601, 610)):
+        await note(store, number, author_id=number % 300 or 300)
+    assert await numbers(store) == [*range(609, 0, -1)]
     await note(store, 999, author_id=17)
-    assert await numbers(store, limit=2) == [999, 300]
+    assert await numbers(store, limit=2) == [999, 609]
 
 
 async def test_a_feed_that_is_built_takes_from_them(make_store: MakeStore) -> None:
