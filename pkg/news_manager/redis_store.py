@@ -80,6 +80,7 @@ from pkg.object_model.errors import Unavailable
 from pkg.object_model.wire import news_event_from_wire, news_event_to_wire
 from pkg.runtime.json import decode, encode
 from pkg.runtime.redis import Call, Script, ask
+from pkg.runtime.redis_sentinels import may_be_used
 
 #: Feeds that one script changes: while it runs, nobody else is served.
 FEEDS_AT_ONCE: Final = 500
@@ -372,8 +373,7 @@ class RedisNewsStore(NewsStore):
         pool = self._redis.connection_pool
         while self._kept:
             connection = self._kept.pop()
-            reader = connection._reader  # noqa: SLF001  # nobody else knows whether the store hung up
-            if reader is not None and not reader.at_eof():
+            if may_be_used(connection):
                 return connection
             # Connected anew when it is wanted.
             await pool.release(connection)

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.exceptions import NoScriptError
 
+from pkg.runtime.redis_sentinels import PrimaryConnection, PrimaryFinder, PrimarySslConnection, RedisSentinels
 from pkg.runtime.secret import Password, passwords_of
 
 #: Seconds, for a new connection and for a free one of the pool.
@@ -31,32 +32,46 @@ class RedisAddress:
     tls: bool = False
 
 
-def connect_redis(address: RedisAddress, *, max_connections: int = 32) -> Redis:
-    """Connects at its first use: a service whose store is away starts, and says that it is not ready.
+def connect_redis(address: RedisAddress | RedisSentinels, *, max_connections: int = 32) -> Redis:
+    """Connects at its first use: a service whose store is away, or all of its sentinels, starts, and says that it is
+    not ready.
 
     Commands have no time limit here: a timer for each command and one for each answer cost half as much as both, so
     whoever calls sets one for all that a call asks.
     """
+    credentials = _Credentials(address)
     pool = BlockingConnectionPool(
-        host=address.host,
-        port=address.port,
-        credential_provider=_Credentials(address),
-        connection_class=SSLConnection if address.tls else Connection,
+        **_way_to(address, credentials),
+        credential_provider=credentials,
         max_connections=max_connections,
         timeout=_POOL_TIMEOUT,
         socket_timeout=None,
         socket_connect_timeout=_CONNECT_TIMEOUT,
-        # Once, for a connection that the server has closed meanwhile. Everything here may be repeated.
+        # Once, for a connection that the server has closed meanwhile, or one to a server that leads no more. Everything
+        # here may be repeated.
         retry=Retry(NoBackoff(), 1),
         health_check_interval=30,
     )
     return Redis.from_pool(pool)
 
 
+def _way_to(address: RedisAddress | RedisSentinels, credentials: CredentialProvider) -> dict[str, Any]:
+    if isinstance(address, RedisAddress):
+        return {
+            "connection_class": SSLConnection if address.tls else Connection,
+            "host": address.host,
+            "port": address.port,
+        }
+    return {
+        "connection_class": PrimarySslConnection if address.tls else PrimaryConnection,
+        "finder": PrimaryFinder(address, credentials),
+    }
+
+
 class _Credentials(CredentialProvider):
     """As they are when a connection is made. The server knows both of two passwords while they are rotated."""
 
-    def __init__(self, address: RedisAddress) -> None:
+    def __init__(self, address: RedisAddress | RedisSentinels) -> None:
         self._address = address
 
     def get_credentials(self) -> tuple[str, str]:

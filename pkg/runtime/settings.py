@@ -222,7 +222,9 @@ def read_settings[SettingsT: ServiceSettings](
         faults = invalid.errors(include_url=False, include_input=False)
         # Of a default that goes by another setting: that one has its own line.
         told = [fault for fault in faults if fault["type"] != "default_factory_not_called"]
-        raise StartError(*map(_fault, told)) from None
+        # A default that is at fault goes by its field's name.
+        aliases = {name: str(about.validation_alias) for name, about in settings_class.model_fields.items()}
+        raise StartError(*(_fault(fault, aliases) for fault in told)) from None
     # Read here as well, so that a missing or default secret stops the start before anything else is tried.
     settings.load_mutual_auth()
     return settings
@@ -233,11 +235,12 @@ def is_local(environment: Mapping[str, str]) -> bool:
     return environment.get("DELINKCIOUS_MODE") == Mode.LOCAL
 
 
-def _fault(fault: Mapping[str, Any]) -> str:
+def _fault(fault: Mapping[str, Any], aliases: Mapping[str, str]) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:
         return message
-    variable = ".".join(str(step) for step in fault["loc"])
+    first, *steps = map(str, fault["loc"])
+    variable = ".".join([aliases.get(first, first), *steps])
     if fault["type"] == "missing":
         return f"{variable} is not set; set it"
     return f"{variable}: {message[:1].lower()}{message[1:]}"

@@ -1,7 +1,7 @@
 """What the API gateway is told from outside."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -10,6 +10,8 @@ from pkg.events.settings import NatsSettings
 from pkg.rate_limits.store import Limit
 from pkg.runtime.access import API_GATEWAY
 from pkg.runtime.redis import RedisAddress
+from pkg.runtime.redis_sentinels import RedisSentinels
+from pkg.runtime.redis_settings import RedisPlaces, SentinelPlaces, only_with, only_without, redis_at
 from pkg.runtime.settings import (
     HostName,
     ListenPort,
@@ -34,6 +36,8 @@ def _read_origins(value: object) -> object:
     return parse_origins(value) if isinstance(value, str) else value
 
 
+_SENTINELS: Final = ("limit_redis_sentinels", "RATE_LIMIT_REDIS_SENTINELS")
+
 #: 0 is without limit.
 Requests = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -57,8 +61,15 @@ class ApiGatewaySettings(IdentitySettings, NatsSettings):
     #: Of its HTTP; NEWS_MANAGER_SERVICE_PORT is gRPC's.
     news_manager_port: PortNumber = Field(default=6061, validation_alias="NEWS_MANAGER_SERVICE_PORT_HTTP")
 
-    #: Where buckets of tokens are, which all gateways share.
-    limit_redis_host: HostName = Field(validation_alias="RATE_LIMIT_REDIS_SERVICE_HOST")
+    #: Where buckets of tokens are, which all gateways share: one server, or those whose sentinels are named, and what
+    #: the sentinels call them.
+    limit_redis_sentinels: SentinelPlaces = Field(default=(), validation_alias="RATE_LIMIT_REDIS_SENTINELS")
+    limit_redis_sentinel_name: Annotated[str | None, only_with(*_SENTINELS)] = Field(
+        default=None, validate_default=True, max_length=64, validation_alias="RATE_LIMIT_REDIS_SENTINEL_NAME"
+    )
+    limit_redis_host: Annotated[HostName | None, only_without(*_SENTINELS)] = Field(
+        default=None, validate_default=True, validation_alias="RATE_LIMIT_REDIS_SERVICE_HOST"
+    )
     limit_redis_port: PortNumber = Field(default=6379, validation_alias="RATE_LIMIT_REDIS_SERVICE_PORT")
     limit_redis_user: str = Field(
         default=API_GATEWAY, min_length=1, max_length=64, validation_alias="RATE_LIMIT_REDIS_USER"
@@ -114,13 +125,15 @@ class ApiGatewaySettings(IdentitySettings, NatsSettings):
     )
 
     @property
-    def limit_redis(self) -> RedisAddress:
-        return RedisAddress(
-            self.limit_redis_host,
-            self.limit_redis_port,
-            self.limit_redis_user,
-            self.limit_redis_password,
-            self.limit_redis_tls,
+    def limit_redis(self) -> RedisAddress | RedisSentinels:
+        return redis_at(
+            self._limit_redis_places, self.limit_redis_user, self.limit_redis_password, self.limit_redis_tls
+        )
+
+    @property
+    def _limit_redis_places(self) -> RedisPlaces:
+        return RedisPlaces(
+            self.limit_redis_host, self.limit_redis_port, self.limit_redis_sentinels, self.limit_redis_sentinel_name
         )
 
     @property

@@ -1,7 +1,7 @@
 """What the news service is told from outside."""
 
 from datetime import timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -10,7 +10,11 @@ from pkg.news_manager.feed_writer import PUSH_THRESHOLD
 from pkg.news_manager.store import LIFETIME, MAX_FEED_LENGTH
 from pkg.runtime.access import NEWS_MANAGER
 from pkg.runtime.redis import RedisAddress
+from pkg.runtime.redis_sentinels import RedisSentinels
+from pkg.runtime.redis_settings import RedisPlaces, SentinelPlaces, only_with, only_without, redis_at
 from pkg.runtime.settings import HostName, ListenPort, PortNumber, SecretFile, ServiceAddress
+
+_SENTINELS: Final = ("redis_sentinels", "NEWS_REDIS_SENTINELS")
 
 
 class NewsServiceSettings(EventSettings):
@@ -22,7 +26,14 @@ class NewsServiceSettings(EventSettings):
     #: Probes and metrics, and pages for those who pass them on.
     own_http_port: Annotated[int, Field(validation_alias="HTTP_PORT", ge=0, le=65_535)] = 6061
 
-    redis_host: HostName = Field(validation_alias="NEWS_MANAGER_REDIS_SERVICE_HOST")
+    #: Where feeds are: one server, or those whose sentinels are named, and what the sentinels call them.
+    redis_sentinels: SentinelPlaces = Field(default=(), validation_alias="NEWS_REDIS_SENTINELS")
+    redis_sentinel_name: Annotated[str | None, only_with(*_SENTINELS)] = Field(
+        default=None, validate_default=True, max_length=64, validation_alias="NEWS_REDIS_SENTINEL_NAME"
+    )
+    redis_host: Annotated[HostName | None, only_without(*_SENTINELS)] = Field(
+        default=None, validate_default=True, validation_alias="NEWS_MANAGER_REDIS_SERVICE_HOST"
+    )
     redis_port: PortNumber = Field(default=6379, validation_alias="NEWS_MANAGER_REDIS_SERVICE_PORT")
     redis_user: str = Field(default=NEWS_MANAGER, min_length=1, max_length=64, validation_alias="NEWS_REDIS_USER")
     redis_tls: bool = Field(default=False, validation_alias="NEWS_REDIS_TLS")
@@ -49,8 +60,12 @@ class NewsServiceSettings(EventSettings):
         return self.own_http_port
 
     @property
-    def redis(self) -> RedisAddress:
-        return RedisAddress(self.redis_host, self.redis_port, self.redis_user, self.redis_password, self.redis_tls)
+    def redis(self) -> RedisAddress | RedisSentinels:
+        return redis_at(self._redis_places, self.redis_user, self.redis_password, self.redis_tls)
+
+    @property
+    def _redis_places(self) -> RedisPlaces:
+        return RedisPlaces(self.redis_host, self.redis_port, self.redis_sentinels, self.redis_sentinel_name)
 
     @property
     def link_manager(self) -> ServiceAddress:

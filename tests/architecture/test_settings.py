@@ -18,6 +18,7 @@ from tests.unit.programs.command import run_command
 MUTUAL_AUTH_FILE = "DELINKCIOUS_MUTUAL_AUTH_FILE"
 #: What a deployable may do without: it has one of several ways to let people in.
 OF_PROVIDERS = {"GITHUB_CLIENT_ID_FILE", "GITHUB_CLIENT_SECRET_FILE", "OIDC_CLIENT_SECRET_FILE"}
+STORES = ("NEWS_MANAGER_REDIS", "RATE_LIMIT_REDIS", "LINK_CHECKER_REDIS")
 DEFAULTS = ["", "123", "postgres", "changeme000000", "delinkcious123456"]
 
 
@@ -59,8 +60,8 @@ def environment(settings: type[ServiceSettings], folder: Path) -> dict[str, str]
     needed = {
         MUTUAL_AUTH_FILE: str(folder / "mutual-auth.yaml"),
         "DELINKCIOUS_PUBLIC_URL": "https://links.example",
-        # A deployable may do without the store, but not with it and without the password.
-        "LINK_CHECKER_REDIS_SERVICE_HOST": "somewhere",
+        # One server, or sentinels. A deployable may do without the store, but not with it and without the password.
+        **dict.fromkeys((f"{store}_SERVICE_HOST" for store in STORES), "somewhere"),
     }
     for field in settings.model_fields.values():
         variable = str(field.validation_alias)

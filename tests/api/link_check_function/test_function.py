@@ -17,6 +17,7 @@ from fun.link_checker.question import MAX_BATCH, MAX_REQUEST_BYTES
 from fun.link_checker.settings import LinkCheckFunctionSettings
 from pkg.runtime.access import LINK_CHECK_FUNCTION, LINK_CHECKER
 from pkg.runtime.mutual_auth import new_secret, render_edge
+from pkg.runtime.redis import RedisAddress
 from pkg.runtime.settings import Mode, read_settings
 from pkg.runtime.start_error import StartError
 from tests.api.link_check_function.conftest import FunctionHouse, write_mutual_auth
@@ -208,7 +209,7 @@ def test_leases_of_hosts_are_kept_where_the_environment_says(tmp_path: Path) -> 
     password.chmod(0o600)
     where = {"LINK_CHECKER_REDIS_SERVICE_HOST": "store", "LINK_CHECKER_REDIS_PASSWORD_FILE": str(password)}
     address = read_settings(LinkCheckFunctionSettings, environment(tmp_path, **where)).redis
-    assert address is not None
+    assert isinstance(address, RedisAddress)
     assert (address.host, address.port, address.user, address.tls) == ("store", 6379, "link-check-function", False)
 
 
