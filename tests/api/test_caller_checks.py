@@ -37,6 +37,7 @@ from svc.social_graph_service import routes as social_graph_routes
 from svc.user_service import routes as user_routes
 from tests.internal_service import CALLERS, InternalService, serve
 from tests.memory_world import build_world
+from tests.metric_values import value_of
 
 ALICE = Actor(7, "alice")
 WORLD = build_world()
@@ -89,7 +90,7 @@ def headers_that_do_not_help() -> Iterator[dict[str, str]]:
 
 
 def counted(service: str, endpoint: Endpoint[Any], reason: str) -> float:
-    return float(CALLER_REFUSALS.labels(service, endpoint.operation, reason)._value.get())
+    return value_of(CALLER_REFUSALS.labels(service, endpoint.operation, reason))
 
 
 @pytest.mark.parametrize(("service", "endpoint"), ALL, ids=IDS)

@@ -32,6 +32,7 @@ from pkg.runtime.start_error import StartError
 from tests.grpc_service import NewsSettings, news_caller, served_news
 from tests.internal_service import edge_secret
 from tests.memory_world import MemoryWorld, build_world
+from tests.metric_values import value_of
 
 BOB = Actor(2, "bob")
 TRACE = "1" * 32
@@ -175,7 +176,7 @@ async def test_callers(house: FakeHouse) -> None:
 
 async def test_refusals_are_counted_and_logged(house: FakeHouse) -> None:
     def counted(reason: str) -> float:
-        return float(CALLER_REFUSALS.labels(NEWS_MANAGER, "news.read", reason)._value.get())
+        return value_of(CALLER_REFUSALS.labels(NEWS_MANAGER, "news.read", reason))
 
     before = counted("caller_unknown"), counted("caller_not_allowed")
     written = BytesIO()

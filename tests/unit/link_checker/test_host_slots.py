@@ -17,6 +17,7 @@ from pkg.link_checker.host_slots import AWAY, STORE_FAILURES, SharedHostSlots
 from pkg.link_checker.memory_host_leases import MemoryHostLeases
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.types import CheckLinkRequest
+from tests.metric_values import value_of
 from tests.unit.link_checker.sites import Site, http_site
 
 PATIENCE = 30.0
@@ -93,7 +94,7 @@ async def test_one_that_dies_with_a_host_keeps_it_for_its_lifetime() -> None:
 async def test_without_a_store_each_process_goes_by_itself() -> None:
     store, hands = NoLeases(), Hands()
     one, two = (SharedHostSlots(store, pause=PAUSE, lifetime=60.0, now=hands.now) for _ in range(2))
-    before = STORE_FAILURES._value.get()
+    before = value_of(STORE_FAILURES)
     async with asyncio.timeout(PATIENCE), one.slot("a.example"), two.slot("a.example"):
         entered = asyncio.Event()
 
@@ -106,7 +107,7 @@ async def test_without_a_store_each_process_goes_by_itself() -> None:
         assert not entered.is_set(), "of one process it is one at a time all the same"
     await second
     assert store.asked == 2, "one that failed is left alone for a while"
-    assert STORE_FAILURES._value.get() - before == 3
+    assert value_of(STORE_FAILURES) - before == 3
     hands.time += AWAY
     async with one.slot("b.example"):
         pass

@@ -11,6 +11,7 @@ from pkg.rate_limits.memory_store import MemoryLimitStore
 from pkg.rate_limits.metrics import STORE_FAILURES
 from pkg.rate_limits.store import Bucket, Limit, LimitStore, Taken
 from pkg.runtime.logs import logs_written_to
+from tests.metric_values import value_of
 
 READS = Limit("reads", 100, 100)
 WRITES = Limit("writes", 5, 100)
@@ -158,7 +159,7 @@ def log() -> Iterator[Callable[[], int]]:
 
 
 def failures() -> float:
-    return float(STORE_FAILURES._value.get())
+    return value_of(STORE_FAILURES)
 
 
 async def test_without_its_store_nobody_is_refused(

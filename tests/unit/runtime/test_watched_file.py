@@ -12,6 +12,7 @@ from pkg.runtime.logs import logs_written_to
 from pkg.runtime.metrics import SECRET_FILE_FAULTS, SECRET_FILE_MODIFIED, render_metrics
 from pkg.runtime.start_error import StartError
 from pkg.runtime.watched_file import WatchedFile, watch_files
+from tests.metric_values import value_of
 
 DEADLINE = 10.0
 
@@ -34,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def faults(path: Path) -> float:
-    return float(SECRET_FILE_FAULTS.labels(str(path))._value.get())
+    return value_of(SECRET_FILE_FAULTS.labels(str(path)))
 
 
 def test_what_cannot_be_used_is_told_at_once(path: Path) -> None:
@@ -104,10 +105,10 @@ def test_metrics_say_which_version_is_used(path: Path) -> None:
     gauge = SECRET_FILE_MODIFIED.labels(str(path))
     os.utime(path, (1_000, 1_000))
     file.look()
-    assert gauge._value.get() == 1_000
+    assert value_of(gauge) == 1_000
     path.write_text("wrong")
     file.look()
-    assert gauge._value.get() == 1_000
+    assert value_of(gauge) == 1_000
     assert f'delinkcious_secret_file_faults_total{{file="{path}"}} 1.0' in render_metrics().decode()
 
 
