@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Builds those images that have changed since the branch's last build, as ./build.sh, and pushes them if told to.
 
-What was built last, and from what, stands in k8s/releases/staging: an image whose sources are the same is left alone.
+What was built last, and from what, stands in k8s/releases/staging: an image whose sources are the same is left alone,
+unless --prefix names another place than the one it is at.
 The sources are the image's own folder, the modules that it imports, its locked requirements, the recipe, and what it
 stands on. A tag is 0.1.COMMITS-COMMIT and never moves: one that is there with other content is refused.
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 from pkg.images.builder import Builder, Circumstances, Order, name_image  # noqa: E402  # after the line above, as the rest
-from pkg.images.catalogue import IMAGES, choose_images  # noqa: E402
+from pkg.images.catalogue import IMAGES, choose_images, name_repository  # noqa: E402
 from pkg.images.changed import Changed, find_changed, refuse_older  # noqa: E402
 from pkg.images.checkout import Checkout  # noqa: E402
 from pkg.images.engine import Engine  # noqa: E402
@@ -91,7 +92,7 @@ class Build:
             self._refuse_push()
         images = choose_images(self._arguments.only or [])
         circumstances = (self._base, *self._arguments.platform)
-        changed = find_changed(self._checkout, images, self._recorded, *circumstances)
+        changed = find_changed(self._checkout, images, self._recorded, self._arguments.prefix, *circumstances)
         for name in sorted({image.name for image in images} - {one.image.name for one in changed}):
             say(f"{name}: as {self._recorded[name].tag}")
         for one in changed:
@@ -135,7 +136,7 @@ class Build:
         for one in changed:
             order = self._order(one)
             digest = published.get(one.image.name) or self._push(engine, builder, order)
-            name = order.reference.rpartition(":")[0]
+            name = name_repository(self._arguments.prefix, one.image)
             release[one.image.name] = Built(name, self._tag, digest, one.source)
             say(f"{order.reference}: {digest}")
         write_release(ROOT / STAGING, release)

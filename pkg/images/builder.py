@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pkg.images.bill_of_materials import describe
-from pkg.images.catalogue import Image
+from pkg.images.catalogue import Image, name_repository
 from pkg.images.engine import Engine, Recipe
 from pkg.images.podman import Podman
 from pkg.runtime.start_error import StartError
@@ -122,6 +122,4 @@ class Builder:
 
 
 def name_image(prefix: str, image: Image, tag: str) -> str:
-    """``prefix`` is a registry, and what stands before our names there."""
-    prefix = prefix.rstrip("/")
-    return f"{prefix}/{image.repository}:{tag}" if prefix else f"{image.repository}:{tag}"
+    return f"{name_repository(prefix, image)}:{tag}"

@@ -76,3 +76,9 @@ IMAGES: Final = (
 def choose_images(names: list[str]) -> list[Image]:
     """Those that are named, in the catalogue's order; all, if none is."""
     return [image for image in IMAGES if not names or image.name in names]
+
+
+def name_repository(prefix: str, image: Image) -> str:
+    """Its name without a tag. ``prefix`` is a registry, and what stands before our names there."""
+    prefix = prefix.rstrip("/")
+    return f"{prefix}/{image.repository}" if prefix else image.repository

@@ -1,9 +1,11 @@
-"""Which images have to be built: those that are made of other sources than the ones that an environment has."""
+"""Which images have to be built: those that are made of other sources than the ones that an environment has, or that
+are not where they are wanted.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pkg.images.catalogue import Image
+from pkg.images.catalogue import Image, name_repository
 from pkg.images.checkout import Checkout
 from pkg.images.releases import Built
 from pkg.images.sources import Sources
@@ -22,22 +24,26 @@ class Changed:
 
 
 def find_changed(
-    checkout: Checkout, images: Iterable[Image], recorded: Mapping[str, Built], *circumstances: str
+    checkout: Checkout, images: Iterable[Image], recorded: Mapping[str, Built], prefix: str, *circumstances: str
 ) -> list[Changed]:
-    """In the order of ``images``. ``circumstances`` are what else makes an image another one, as what it stands on."""
+    """In the order of ``images``. With a ``prefix`` they are wanted under it, wherever they are now. ``circumstances``
+    are what else makes an image another one, as what it stands on.
+    """
     sources = Sources(checkout.root, checkout.files())
-    hashes = {image.name: sources.hash(image, *circumstances) for image in images}
-    return [
-        Changed(image=image, source=hashes[image.name], reason=_reason(checkout, sources, image, recorded))
-        for image in images
-        if image.name not in recorded or recorded[image.name].source != hashes[image.name]
-    ]
+    found = []
+    for image in images:
+        source = sources.hash(image, *circumstances)
+        built = recorded.get(image.name)
+        if built is None:
+            found.append(Changed(image=image, source=source, reason="never built"))
+        elif built.source != source:
+            found.append(Changed(image=image, source=source, reason=_reason(checkout, sources, image, built.tag)))
+        elif prefix and built.name != name_repository(prefix, image):
+            found.append(Changed(image=image, source=source, reason=f"until now {built.name}"))
+    return found
 
 
-def _reason(checkout: Checkout, sources: Sources, image: Image, recorded: Mapping[str, Built]) -> str:
-    if image.name not in recorded:
-        return "never built"
-    tag = recorded[image.name].tag
+def _reason(checkout: Checkout, sources: Sources, image: Image, tag: str) -> str:
     own = set(map(str, sources.files(image)))
     files = [name for name in checkout.changed_since(commit_of(tag)) if name in own]
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""

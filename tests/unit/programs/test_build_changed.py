@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pkg.images.catalogue import IMAGES
 from pkg.images.engine import native_platform
-from pkg.images.releases import STAGING, Built, read_release
+from pkg.images.releases import STAGING, Built, read_release, write_release
 from tests.image_registry import Registry, registry
 from tests.unit.programs.checkouts import Repository, make_repository
 
@@ -97,6 +98,14 @@ class Workshop:
         for path in (self._folder / "here").glob("*delinkcious*"):
             path.unlink()
 
+    def say_pushed_here(self) -> None:
+        """As if the registry of now were the one that everything was pushed to; the number of commits is as it was."""
+        moved = {
+            name: replace(built, name=f"{self.prefix}/delinkcious-{name}") for name, built in self.release().items()
+        }
+        write_release(self.repository.root / STAGING, moved)
+        self.repository.git("commit", "--quiet", "--all", "--amend", "--no-edit")
+
     def release(self) -> dict[str, Built]:
         return read_release(self.repository.root / STAGING)
 
@@ -140,7 +149,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workshop(first: Path, tmp_path: Path) -> Iterator[Workshop]:
     with registry() as there:
-        yield Workshop(Path(shutil.copytree(first, tmp_path / "workshop", symlinks=True)), there)
+        workshop = Workshop(Path(shutil.copytree(first, tmp_path / "workshop", symlinks=True)), there)
+        workshop.say_pushed_here()
+        yield workshop
 
 
 def test_what_has_not_changed_is_left_alone(workshop: Workshop) -> None:
@@ -178,6 +189,26 @@ def test_what_has_changed_is_built_pushed_and_recorded(workshop: Workshop) -> No
     assert workshop.repository.git("show", "--name-only", "--format=%s") == (
         f"Staging runs {new.tag} of link-checker [skip ci]\n\n{STAGING}"
     )
+
+
+def test_what_is_wanted_elsewhere_is_pushed_there(workshop: Workshop) -> None:
+    workshop.forget()
+    elsewhere = f"{workshop.registry.address}/others"
+    before = workshop.release()
+    arguments = ("--push", "--prefix", f"{elsewhere}/", "--only", "user", "--only", "news")
+    assert f"user: {before['user'].tag.partition('-')[0][:-1]}2-" in (told := workshop.make(*arguments, "--dry-run"))
+    assert f", until now {workshop.prefix}/delinkcious-user\n" in told
+    workshop.make(*arguments)
+    assert workshop.built() == {"user", "news"}
+    after = workshop.release()
+    assert {name for name, built in after.items() if built != before[name]} == {"user", "news"}
+    assert after["user"].name == f"{elsewhere}/delinkcious-user"
+    assert workshop.published() == {
+        f"{after[name].name}:{after[name].tag}": after[name].digest for name in ("user", "news")
+    }
+    # There they are left alone; so they are by those who want them nowhere.
+    assert workshop.make(*arguments) == f"news: as {after['news'].tag}\nuser: as {after['user'].tag}\n"
+    assert workshop.make("--only", "user") == f"user: as {after['user'].tag}\n"
 
 
 def test_without_push_nothing_is_written_and_nothing_is_built_twice(workshop: Workshop) -> None:
