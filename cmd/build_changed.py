@@ -47,6 +47,9 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--push", action="store_true", help="push what is built, and commit its digests (main alone)")
     parser.add_argument("--prefix", default="", help="in front of each name, such as ghcr.io/you; --push needs it")
     parser.add_argument(
+        "--registry", metavar="URL", default="", help="where it answers, if not at the host in --prefix, as Docker Hub"
+    )
+    parser.add_argument(
         "--platform",
         metavar="LIST",
         type=lambda text: sorted(set(text.split(","))),
@@ -149,7 +152,8 @@ class Build:
         """The digest of an image that an earlier run has pushed, and lost before it was written down; empty if none."""
         reference = self._order(one).reference
         name, _, tag = reference.rpartition(":")
-        digest = find_digest(name, tag, read_login(name.partition("/")[0], os.environ))
+        login = read_login(name.partition("/")[0], os.environ)
+        digest = find_digest(name, tag, login, self._arguments.registry)
         if not digest:
             return ""
         engine.pull_again(reference)

@@ -2,6 +2,9 @@
 """Asks registries which images the tags in the file of pins stand for now, and writes their digests into it.
 
 What stands on a digest stays the same until somebody asks again and commits the change.
+
+A registry is asked at the host that its images' names begin with. Some answer elsewhere, among them Docker Hub, whose
+names are the short ones (python is docker.io/library/python): give its address, or that of a mirror, with --registry.
 """
 
 import argparse
@@ -21,13 +24,13 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--only", metavar="NAME", action="append", help="this image alone; may be repeated")
-    parser.add_argument("--registry", metavar="URL", help="ask this one, such as a mirror, for all of them")
+    parser.add_argument("--registry", metavar="URL", default="", help="ask there for all of them")
     parser.add_argument("--file", metavar="FILE", type=Path, default=PINS_FILE, help="the pins (%(default)s)")
     parser.add_argument("--check", action="store_true", help="ask nobody; fail if an image has no digest yet")
     return parser.parse_args(words)
 
 
-def pin(file: Path, names: Sequence[str] | None, registry: str | None) -> None:
+def pin(file: Path, names: Sequence[str] | None, registry: str) -> None:
     pins = read_pins(file)
     unknown = sorted(set(names or ()) - pins.keys())
     if unknown:

@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from email.message import Message
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -21,43 +22,41 @@ from pkg.runtime.start_error import StartError
 TIMEOUT: Final = 30.0
 #: Bytes; an index of a dozen platforms has some 10,000.
 MAX_ANSWER: Final = 4 * 1024**2
-#: Whose names have no host in front.
-_USUAL_HOST: Final = "docker.io"
-_USUAL_ADDRESS: Final = "https://registry-1.docker.io"
 #: The index of all platforms before the manifest of one.
 _MANIFESTS: Final = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
-    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
 )
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
-def ask_digest(pin: Pin, address: str | None = None) -> str:
-    """The digest that the tag has now, computed over what the registry sent. ``address`` names another registry.
+def ask_digest(pin: Pin, address: str = "") -> str:
+    """The digest that the tag has now, computed over what the registry sent.
+
+    ``address`` is a URL: of the registry, where it does not answer at the host in its images' names, or of a mirror.
 
     Raises:
         StartError: the registry has no such image, cannot be reached, or its answer is none.
     """
     host, _, repository = pin.reference.partition("/")
-    base = address or (_USUAL_ADDRESS if host == _USUAL_HOST else f"https://{host}")
-    digest = _find(base, re.split("[:@]", repository)[0], pin.tag, login="")
+    digest = _find(address or _address_of(host), re.split("[:@]", repository)[0], pin.tag, login="")
     if digest is None:
         raise StartError(f"{pin.name}: the registry has no tag {pin.tag}; correct it in the file of pins")
     return digest
 
 
-def find_digest(name: str, tag: str, login: str = "") -> str | None:
+def find_digest(name: str, tag: str, login: str = "", address: str = "") -> str | None:
     """The digest of an image of ours, whose name begins with its registry; None if that has no such tag.
 
-    ``login`` is as an engine keeps it: name and password, in Base64.
+    ``login`` is as an engine keeps it: name and password, in Base64. ``address`` is as that of ``ask_digest``.
 
     Raises:
         StartError: the registry cannot be reached, or does not let us see.
     """
     host, _, repository = name.partition("/")
-    # As engines do, who trust a registry on the machine itself.
-    scheme = "http" if host.partition(":")[0] in ("localhost", "127.0.0.1") else "https"
-    return _find(_USUAL_ADDRESS if host == _USUAL_HOST else f"{scheme}://{host}", repository, tag, login)
+    return _find(address or _address_of(host), repository, tag, login)
 
 
 def read_login(host: str, environment: Mapping[str, str]) -> str:
@@ -68,18 +67,25 @@ def read_login(host: str, environment: Mapping[str, str]) -> str:
         f"{environment.get('XDG_RUNTIME_DIR', '/nonexistent')}/containers/auth.json",
         f"{environment.get('DOCKER_CONFIG', f'{home}/.docker')}/config.json",
     )
-    name = "https://index.docker.io/v1/" if host == _USUAL_HOST else host
+    # Docker keeps that of its own registry under the address of the index before this one.
+    names = (host, f"https://index.{host}/v1/")
     for place in places:
         try:
             kept = json.loads(Path(place or "").read_bytes())
-            login = str(kept.get("auths", {}).get(name, {}).get("auth", ""))
+            logins = [str(kept.get("auths", {}).get(name, {}).get("auth", "")) for name in names]
             keeper = kept.get("credHelpers", {}).get(host) or kept.get("credsStore")
         except (OSError, ValueError, AttributeError):
             continue
-        login = login or (_ask_keeper(keeper, name, environment) if keeper else "")
-        if login:
+        asked = (_ask_keeper(keeper, name, environment) for name in names if keeper)
+        if login := next(filter(None, chain(logins, asked)), ""):
             return login
     return ""
+
+
+def _address_of(host: str) -> str:
+    # As engines do, who trust a registry on the machine itself.
+    scheme = "http" if host.partition(":")[0] in ("localhost", "127.0.0.1") else "https"
+    return f"{scheme}://{host}"
 
 
 def _ask_keeper(keeper: str, name: str, environment: Mapping[str, str]) -> str:
@@ -97,16 +103,22 @@ def _ask_keeper(keeper: str, name: str, environment: Mapping[str, str]) -> str:
 
 def _find(base: str, repository: str, tag: str, login: str) -> str | None:
     url = f"{base.rstrip('/')}/v2/{repository}/manifests/{urllib.parse.quote(tag)}"
-    status, headers, body = _get(url, {"Accept": _MANIFESTS})
+    accepted = {"Accept": ", ".join(_MANIFESTS)}
+    status, headers, body = _get(url, accepted)
     if status == http.client.UNAUTHORIZED:
         permit = _ask_permit(headers.get("WWW-Authenticate", ""), repository, login)
-        status, headers, body = _get(url, {"Accept": _MANIFESTS, "Authorization": permit})
+        status, headers, body = _get(url, {**accepted, "Authorization": permit})
     if status == http.client.NOT_FOUND:
         return None
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         raise StartError(f"{repository}: {url} answered {status}; log in to that registry first")
     if status != http.client.OK:
         raise StartError(f"{repository}: {url} answered {status}; try again later")
+    if headers.get_content_type() not in _MANIFESTS:
+        raise StartError(
+            f"{repository}: {url} answered with {headers.get_content_type()}, which is no image; where the registry"
+            " answers at another address than images' names say (Docker Hub does), give it with --registry"
+        )
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
     told = headers.get("Docker-Content-Digest", digest)
     if told != digest:

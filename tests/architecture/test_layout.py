@@ -321,6 +321,8 @@ REGISTRY = re.compile(
     r"|https?://[^\s\"'/]+/(?:artifactory|nexus|simple|api/pypi|repository)/",
     re.MULTILINE,
 )
+#: Of images: their addresses are given, or are those in the images' names.
+IMAGE_REGISTRY = re.compile(r"https?://(?:registry|index)[-\w]*\.[-\w.]+")
 
 
 def committed(root: Path) -> list[Path]:
@@ -342,6 +344,8 @@ def registry_traces(paths: Iterable[Path]) -> list[str]:
             path.name in {"Makefile", "Dockerfile", "pip.conf", ".npmrc"}
         ):
             found += [f"{path.name}: {line[0].strip()}" for line in REGISTRY.finditer(path.read_text())]
+        elif path.suffix in {".py", ".sh"}:
+            found += [f"{path.name}: {line[0]}" for line in IMAGE_REGISTRY.finditer(path.read_text())]
     return found
 
 
@@ -355,8 +359,11 @@ def test_no_registry_is_written_down(tmp_path: Path) -> None:
     (tmp_path / "npm").mkdir()
     (tmp_path / "npm" / "package-lock.json").write_text('{"packages": {"a": {"resolved": "https://a.example/a.tgz"}}}')
     assert registry_traces([tmp_path / "npm" / "package-lock.json"]) == ["package-lock.json"]
+    address = "https://" + "registry-2.images.example"
+    (tmp_path / "ask.py").write_text(f'URL = "{address}/v2/"\nNAME = "images.example"\n')
     (tmp_path / "clean.txt").write_text("aiohttp==3.12 \\\n    --hash=sha256:00\n")
     assert registry_traces(sorted(tmp_path.glob("*.*"))) == [
+        f"ask.py: {address}",
         "requirements.txt: --index-url https://pypi.example.org/simple/",
         "uv.lock",
     ]

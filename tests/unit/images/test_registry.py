@@ -18,7 +18,8 @@ from pkg.images.registry import find_digest, read_login
 from pkg.runtime.start_error import StartError
 from tests.loopback_server import served
 
-MANIFEST = b'{"mediaType": "application/vnd.oci.image.manifest.v1+json"}'
+MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = f'{{"mediaType": "{MEDIA_TYPE}"}}'.encode()
 DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
 LOGIN = base64.b64encode(b"us:a password").decode()
 
@@ -36,7 +37,7 @@ async def registry(scheme: str) -> AsyncIterator[str]:
             return Response(status_code=401, headers={"WWW-Authenticate": realm})
         if http.path_params["tag"] != "1":
             return JSONResponse({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, status_code=404)
-        return Response(MANIFEST, headers={"Docker-Content-Digest": DIGEST})
+        return Response(MANIFEST, headers={"Docker-Content-Digest": DIGEST}, media_type=MEDIA_TYPE)
 
     async def give_token(http: Request) -> Response:
         known = http.headers.get("Authorization") == f"Basic {LOGIN}"
@@ -54,6 +55,23 @@ async def test_who_is_logged_in_is_told(scheme: str) -> None:
         name = f"{host}/we/delinkcious-user"
         assert await asyncio.to_thread(find_digest, name, "1", LOGIN) == DIGEST
         assert await asyncio.to_thread(find_digest, name, "2", LOGIN) is None
+
+
+async def test_a_registry_may_answer_elsewhere_than_its_names_say() -> None:
+    async with registry("bearer") as host:
+        name = "hub.example/we/delinkcious-user"
+        assert await asyncio.to_thread(find_digest, name, "1", LOGIN, f"http://{host}/") == DIGEST
+
+
+async def test_a_page_for_people_is_no_image() -> None:
+    """Where a name's host has a website in place of a registry: it says 200 to anything."""
+
+    async def welcome(_: Request) -> Response:
+        return Response("<h1>Welcome</h1>", media_type="text/html")
+
+    async with served(Starlette(routes=[Route("/{path:path}", welcome)])) as url:
+        with pytest.raises(StartError, match=r"answered with text/html, which is no image; .* give it with --registry"):
+            await asyncio.to_thread(find_digest, f"{url.removeprefix('http://')}/we/delinkcious-user", "1")
 
 
 async def test_who_may_not_see_is_not_told_that_there_is_nothing() -> None:
@@ -75,9 +93,12 @@ def test_a_login_is_where_engines_keep_it(tmp_path: Path, place: str) -> None:
     assert read_login("ghcr.io", environment) == ""
     file = tmp_path / place
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"auths": {"ghcr.io": {"auth": LOGIN}, "https://index.docker.io/v1/": {"auth": "hub"}}}))
+    # The second as Docker keeps that of its own registry.
+    index = "index.hub.example"
+    logins = {"ghcr.io": LOGIN, f"https://{index}/v1/": "hub", "index.quay.io": "another's"}
+    file.write_text(json.dumps({"auths": {name: {"auth": login} for name, login in logins.items()}}))
     assert read_login("ghcr.io", environment) == LOGIN
-    assert read_login("docker.io", environment) == "hub"
+    assert read_login("hub.example", environment) == "hub"
     assert read_login("quay.io", environment) == ""
 
 

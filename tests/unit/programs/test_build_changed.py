@@ -262,6 +262,16 @@ def test_a_push_that_broke_off_is_taken_up_again(workshop: Workshop) -> None:
     assert {name for name, built in workshop.release().items() if built != before[name]} == {"api-gateway", "news"}
 
 
+def test_a_registry_is_asked_where_it_answers(workshop: Workshop) -> None:
+    """The fake engine pushes to where the name says; who looks before that is sent elsewhere."""
+    workshop.repository.append(CLIENT)
+    workshop.repository.commit("a change")
+    elsewhere = "http://127.0.0.1:1/there"
+    errors = workshop.refuse("--push", "--prefix", workshop.prefix, "--registry", elsewhere)
+    assert f"{elsewhere}/v2/we/delinkcious-link-checker/manifests/" in errors
+    assert workshop.built() == set()
+
+
 def test_images_of_several_processors_have_one_name(workshop: Workshop) -> None:
     assert "can be pushed alone; add --push" in workshop.refuse("--platform", "linux/amd64")
     # They are others than those for one.

@@ -22,7 +22,8 @@ images:
   - {name: python, newTag: "3.13-slim"}
   - {name: valkey/valkey, newTag: "9.0", digest: "sha256:%s"}
 """ % ("0" * 64)
-INDEX = b'{"mediaType": "application/vnd.oci.image.index.v1+json"}'
+MEDIA_TYPE = "application/vnd.oci.image.index.v1+json"
+INDEX = f'{{"mediaType": "{MEDIA_TYPE}"}}'.encode()
 DIGEST = f"sha256:{hashlib.sha256(INDEX).hexdigest()}"
 IMAGES = {"library/python:3.13-slim", "valkey/valkey:9.0"}
 
@@ -40,8 +41,8 @@ async def registry(*, named: str = DIGEST, token: str = "anonymous", failing: bo
             return Response(status_code=401, headers={"WWW-Authenticate": realm})
         if f"{name}:{tag}" not in IMAGES:
             return JSONResponse({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, status_code=404)
-        assert "application/vnd.oci.image.index.v1+json" in http.headers["Accept"]
-        return Response(INDEX, headers={"Docker-Content-Digest": named})
+        assert MEDIA_TYPE in http.headers["Accept"]
+        return Response(INDEX, headers={"Docker-Content-Digest": named}, media_type=MEDIA_TYPE)
 
     async def give_token(http: Request) -> Response:
         name = http.query_params["scope"].split(":")[1]
