@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from functools import cached_property
+from itertools import accumulate, chain
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -30,7 +31,11 @@ class Sources:
         self._root = root
         self._ignored = read_ignored((root / ".dockerignore").read_text(encoding="utf-8"))
         self._files = {path for path in map(PurePosixPath, files) if not self._is_ignored(path)}
-        self._names: dict[PurePosixPath, list[str]] = {}
+        self._by_name = {str(path): path for path in self._files}
+        self._tops = {path.parts[0] for path in self._files}
+        # Nine images share most of their files: each is read once.
+        self._imported: dict[PurePosixPath, frozenset[PurePosixPath]] = {}
+        self._digests: dict[PurePosixPath, str] = {}
 
     def hash(self, image: Image, *circumstances: str) -> str:
         """Hexadecimal SHA-256 of what the image is made of, and of the circumstances, as what it stands on."""
@@ -52,7 +57,7 @@ class Sources:
         waiting = [path for path in own if path.suffix == ".py"]
         reached = set(waiting)
         while waiting:
-            found = {path for name in self._names_in(waiting.pop()) for path in _files_of(name) if path in within}
+            found = self._imported_by(waiting.pop()) & within
             waiting += found - reached
             reached |= found
         packages = {path.parent for path in reached if path.name == "__init__.py"}
@@ -61,11 +66,14 @@ class Sources:
     def _package_of(self, path: PurePosixPath) -> PurePosixPath | None:
         return next((folder for folder in path.parents if folder / "__init__.py" in self._files), None)
 
-    def _names_in(self, path: PurePosixPath) -> list[str]:
-        if path not in self._names:
+    def _imported_by(self, path: PurePosixPath) -> frozenset[PurePosixPath]:
+        if path not in self._imported:
             tree = ast.parse((self._root / path).read_bytes())
-            self._names[path] = [name for node in ast.walk(tree) for name in _names_of(node, path)]
-        return self._names[path]
+            names = {name for node in ast.walk(tree) for name in _names_of(node, path)}
+            ours = (name for name in names if name.partition(".")[0] in self._tops)
+            places = set(chain.from_iterable(map(_files_of, ours)))
+            self._imported[path] = frozenset(self._by_name[place] for place in places & self._by_name.keys())
+        return self._imported[path]
 
     @cached_property
     def _version(self) -> str:
@@ -73,7 +81,9 @@ class Sources:
             return str(tomllib.load(file)["project"]["version"])
 
     def _digest(self, path: PurePosixPath) -> str:
-        return hashlib.sha256((self._root / path).read_bytes()).hexdigest()
+        if path not in self._digests:
+            self._digests[path] = hashlib.sha256((self._root / path).read_bytes()).hexdigest()
+        return self._digests[path]
 
     def _is_ignored(self, path: PurePosixPath) -> bool:
         return any(fnmatch(str(start), pattern) for start in (path, *path.parents) for pattern in self._ignored)
@@ -98,12 +108,10 @@ def _names_of(node: ast.AST, path: PurePosixPath) -> Iterator[str]:
             yield text
 
 
-def _files_of(name: str) -> Iterator[PurePosixPath]:
+def _files_of(name: str) -> Iterator[str]:
     """What importing a name may run: of ``pkg.a.b.c`` the last part may be in the module ``pkg.a.b``."""
-    parts = name.split(".")
-    for length in range(1, len(parts) + 1):
-        place = PurePosixPath(*parts[:length])
-        yield from (place / "__init__.py", place.with_suffix(".py"))
+    for place in accumulate(name.split("."), "{}/{}".format):
+        yield from (f"{place}/__init__.py", f"{place}.py")
 
 
 def _is_data(path: PurePosixPath) -> bool:
