@@ -31,7 +31,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --genera
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-config --custom-compile-command "make lock" $(LOCK_ARGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-unexport PYTHONPATH PYTHONHOME
+# Without bytecode every process of every test would compile the house anew.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .PHONY: help up migrate test faults drills strain fuzz images images-test bench check checkov audit resource-types fmt proto lock hooks venv clean
 
@@ -45,7 +46,7 @@ migrate: venv ## bring the databases that the environment names to the newest sc
 	@exec $(BIN)/python cmd/migrate.py $(ARGS)
 
 test: venv ## run every test, on servers that the tests start themselves (PYTEST_ARGS="-k import")
-	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/images --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --ignore=tests/faults --ignore=tests/images --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 faults: venv ## harm a running system in every way while people use it, and show that nothing is lost (ARGS="--help")
 	@exec $(BIN)/python -m tests.faults $(ARGS)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -32,12 +33,24 @@ from pkg.runtime.access import NEWS_MANAGER
 from pkg.runtime.migrations import upgrade
 from pkg.runtime.postgres import PostgresAddress, open_pool
 from pkg.runtime.redis import RedisAddress, connect_redis
+from tests.schedule import Schedule, longest_first
 
 START_DEADLINE = 30.0
 
 # An example that takes long says something of the machine, not of the code.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:  # xdist says nothing of its types
+    return Schedule(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        longest_first(items)
+
 
 _LOOPBACK_NET = "127."
 _OWN_NET = Path("/proc/thread-self/ns/net")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pkg.provisioning.cluster_secrets import VALKEY_LIST, Secrets, render_github, render_secrets
@@ -36,6 +37,7 @@ class Given:
         return self.root / inside.lstrip("/")
 
 
+@cache
 def make_secrets() -> Secrets:
     """Every Secret of a cluster, GitHub's among them."""
     made: dict[str, tuple[str, ...]] = {}

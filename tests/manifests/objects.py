@@ -27,7 +27,8 @@ def render(folder: Path) -> list[Object]:
     done = subprocess.run([str(kubectl), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    # libyaml's: an overlay has ten thousand lines, and there are dozens of them.
+    return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
 def manifest_files() -> list[Path]:
