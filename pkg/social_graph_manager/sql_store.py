@@ -108,21 +108,26 @@ _FIND_TIED: Final = " UNION ".join(
 )
 # In the order of the array.
 _LOCK_PAIRS: Final = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
+
+
+def _erase(table: str, other: str) -> str:
+    """Of pairs: two arrays of one length. Each is looked up by the whole key, whatever Postgres knows of the table; by
+    two lists of ids it may read all that one of them has.
+    """
+    return f"""
+        DELETE FROM {table} AS kept USING unnest($1::bigint[], $2::bigint[]) AS pair (user_id, other_id)
+        WHERE kept.user_id = pair.user_id AND kept.{other} = pair.other_id RETURNING kept.user_id
+    """
+
+
 # A list and what it is from the other side. Whoever is in one of the two is in the other.
-_ERASE_TIES: Final = tuple(
-    f"DELETE FROM {table} WHERE {user} = ANY ($1::bigint[]) AND {other} = ANY ($2::bigint[])"
-    for table, user, other in (
-        ("incoming_requests", "user_id", "follower_id"),
-        ("outgoing_requests", "user_id", "followed_id"),
-        ("blocks", "user_id", "blocked_id"),
-    )
+_ERASE_TIES: Final = (
+    _erase("incoming_requests", "follower_id"),
+    _erase("outgoing_requests", "followed_id"),
+    _erase("blocks", "blocked_id"),
 )
-_ERASE_FOLLOWERS: Final = """
-    DELETE FROM followers WHERE user_id = ANY ($1::bigint[]) AND follower_id = ANY ($2::bigint[]) RETURNING user_id
-"""
-_ERASE_FOLLOWING: Final = """
-    DELETE FROM following WHERE user_id = ANY ($1::bigint[]) AND followed_id = ANY ($2::bigint[]) RETURNING user_id
-"""
+_ERASE_FOLLOWERS: Final = _erase("followers", "follower_id")
+_ERASE_FOLLOWING: Final = _erase("following", "followed_id")
 # Nothing is told of it, so the time of what was told last stays as it is.
 _LOWER_COUNTS_OF_MANY: Final = """
     WITH locked AS MATERIALIZED (
@@ -343,7 +348,7 @@ async def _count(
 async def _erase_ties(connection: _Connection, user_id: int, other_ids: Sequence[int]) -> None:
     # In one order, so that no two who leave wait for each other in a circle.
     await connection.execute(_LOCK_PAIRS, sorted(_pair_key(user_id, other_id) for other_id in other_ids))
-    user = [user_id]
+    user = [user_id] * len(other_ids)
     for statement in _ERASE_TIES:
         await connection.execute(statement, user, other_ids)
         await connection.execute(statement, other_ids, user)

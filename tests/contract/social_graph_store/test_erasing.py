@@ -8,8 +8,11 @@ import pytest
 
 from pkg.object_model.erasure import START
 from pkg.object_model.types import FollowCounts
-from pkg.social_graph_manager.sql_store import _ERASE_BATCH, SqlSocialGraphStore
+from pkg.provisioning.databases import DATABASES
+from pkg.runtime.postgres import open_pool
+from pkg.social_graph_manager.sql_store import _ERASE_BATCH, SqlSocialGraphStore, _erase_ties
 from pkg.social_graph_manager.store import SocialGraphStore
+from tests.conftest import TestPostgres
 from tests.contract.social_graph_store.follows import NOW, block, events_of, follow, is_following, unfollow
 
 ALICE, BOB, CAROL, DAVE, ERIN, FRANK = 1, 12, 3, 4, 5, 6
@@ -105,6 +108,37 @@ async def test_a_part_at_a_time(emptied_pool: asyncpg.Pool, both: bool) -> None:
     for table in TABLES - {"follow_counts"}:
         assert await emptied_pool.fetchval(f"SELECT count(*) FROM {table}") == 0, table
     assert await emptied_pool.fetchval("SELECT sum(following) FROM follow_counts") == 0
+
+
+async def test_a_part_costs_the_same_of_however_many(emptied_pool: asyncpg.Pool, postgres: TestPostgres) -> None:
+    """Each pair is found by its key, also in tables of which Postgres knows nothing yet."""
+    many = 50_000
+    scans = "SELECT sum(pg_stat_get_xact_numscans(indexrelid)) FROM pg_stat_user_indexes WHERE indexrelname "
+    [database] = (one for one in DATABASES if one.name == "social_graph_manager")
+    # A service may make no table.
+    address = postgres.address(database, database.migrator)
+    async with await open_pool(address, application_name="test", max_size=1) as pool, pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        for table in ("followers", "following"):
+            # It hides the other one, and nobody ever counts it.
+            await connection.execute(f"CREATE TEMPORARY TABLE {table} (LIKE {table} INCLUDING ALL)")
+            # Half of it is of one user, half of those who are at the other end.
+            for user in (f"{ALICE}", f"2001 + n % {_ERASE_BATCH}"):
+                await connection.execute(
+                    f"INSERT INTO {table} SELECT {user}, 10000 + n, now() - n * interval '1 second'"
+                    " FROM generate_series(1, $1::int) AS n",
+                    many,
+                )
+            await connection.execute(
+                f"INSERT INTO {table} SELECT {ALICE}, 2000 + n, now() FROM generate_series(1, $1::int) AS n",
+                _ERASE_BATCH,
+            )
+        await _erase_ties(connection, ALICE, [*range(2_001, 2_001 + _ERASE_BATCH)])
+        assert await connection.fetchval(f"{scans} ~ '^follow.*_pkey$'") >= 4
+        assert await connection.fetchval(f"{scans} !~ '_pkey$'") == 0
+        assert await connection.fetchval("SELECT count(*) FROM followers") == 2 * many
+        await transaction.rollback()
 
 
 async def test_many_who_know_each_other_leave_at_once(emptied_pool: asyncpg.Pool) -> None:
