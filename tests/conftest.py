@@ -257,6 +257,28 @@ async def valkey_cluster_of_run(tmp_path_factory: pytest.TempPathFactory) -> Asy
         yield server
 
 
+@pytest.fixture(scope="session")
+async def valkey_pair_of_run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[TestValkey, TestValkey]]:
+    """A primary and its replica."""
+    async with running_valkey(tmp_path_factory.mktemp("valkey-primary"), {"repl-diskless-sync-delay": "0"}) as primary:
+        user = valkey_users.ADMINISTRATOR
+        settings = {
+            "replicaof": f"127.0.0.1 {primary.server.port}",
+            "primaryuser": user,
+            "primaryauth": primary.server.password(user),
+        }
+        async with running_valkey(tmp_path_factory.mktemp("valkey-replica"), settings) as replica:
+            async with primary.administrator() as redis, asyncio.timeout(START_DEADLINE):
+                await redis.wait(1, 0)
+            yield primary, replica
+
+
+@pytest.fixture
+async def valkey_pair(valkey_pair_of_run: tuple[TestValkey, TestValkey]) -> tuple[TestValkey, TestValkey]:
+    await valkey_pair_of_run[0].empty()
+    return valkey_pair_of_run
+
+
 @pytest.fixture
 async def valkey(valkey_of_run: TestValkey) -> TestValkey:
     await valkey_of_run.empty()

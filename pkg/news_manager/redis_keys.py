@@ -24,6 +24,8 @@
     news:left:{b}:<author>            hash of those who left lately        b: theirs
     news:gone:{b}                     users who are gone, by when that     b: theirs
                                       is forgotten
+    news:written:{0}                  written after what replicas are to   0
+                                      have
 
 Keys of one command or script share the tag in braces, and so a slot: the store can be a cluster.
 """
@@ -33,6 +35,7 @@ from typing import Final
 from pkg.news_manager.entry_ids import group_of_entry, group_of_user
 
 READERS: Final = "news:reader:"
+WRITTEN: Final = "news:written:{0}"
 
 
 def feed_key(reader_id: int) -> str:

@@ -6,18 +6,20 @@ Keys are in ``redis_keys``, what happens in one step in ``redis_scripts``.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any, Final
 
 from redis.asyncio import Connection, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pkg.news_manager.entry_ids import GROUPS, group_of_entry, group_of_user
 from pkg.news_manager.redis_keys import (
     READERS,
+    WRITTEN,
     count_key,
     counts_key,
     entry_key,
@@ -79,7 +81,7 @@ from pkg.object_model import erasure
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.wire import news_event_from_wire, news_event_to_wire
 from pkg.runtime.json import decode, encode
-from pkg.runtime.redis import Call, Script, ask
+from pkg.runtime.redis import Call, Command, Script, ask, ask_all
 from pkg.runtime.redis_sentinels import may_be_used
 
 #: Feeds that one script changes: while it runs, nobody else is served.
@@ -95,12 +97,12 @@ TIMELINES_AT_ONCE: Final = 50
 #: Of a timeline, the ids that readers are told in their own place. Who has more to take asks for them.
 NEWEST_TOLD: Final = 16
 
-type Command = Sequence[Any]
-
 #: Connections that readers keep for each other, half of the pool's: to take one of it is a fifth of what a page costs.
 _MAX_KEPT: Final = 16
 #: Seconds, for all that one call asks.
 _CALL_TIMEOUT: Final = 3.0
+#: Milliseconds, for replicas to have what was written.
+_COPY_TIMEOUT: Final = 1_000
 #: Ids that a reader asks for when the first ones were not enough.
 _READ_ON: Final = 100
 #: Keys that one look at all of them goes through, and the looks of one call.
@@ -122,9 +124,25 @@ _SOURCES: Final = {script.sha: script.source for script in (OPEN, READ_BEHIND, R
 
 
 class RedisNewsStore(NewsStore):
-    def __init__(self, redis: Redis, *, max_length: int = MAX_FEED_LENGTH, lifetime: timedelta = LIFETIME) -> None:
-        """``max_length`` is of timelines as well: they need to hold what a feed can take."""
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        max_length: int = MAX_FEED_LENGTH,
+        lifetime: timedelta = LIFETIME,
+        replicas: int = 0,
+    ) -> None:
+        """``max_length`` is of timelines as well: they need to hold what a feed can take.
+
+        ``replicas`` have what is written before any method returns that writes; so no failover loses it.
+        """
         self._redis = redis
+        self._replicas = replicas
+        #: Waits for all that was written before, by this call or an earlier one that was not heard out: on the same
+        #: connection, and so to the same server, and after something new, which they cannot have yet.
+        self._copying: Sequence[Command] = (
+            [("SET", WRITTEN, "", "PX", _COPY_TIMEOUT), ("WAIT", replicas, _COPY_TIMEOUT)] if replicas else []
+        )
         self._max_length = max_length
         self._lifetime = lifetime // _MILLISECOND
         #: Connections that are the pool's, and stay taken for the next reader.
@@ -207,14 +225,10 @@ class RedisNewsStore(NewsStore):
 
     async def keep_progress(self, author_id: int, entry_ids: Collection[int], place: str) -> None:
         keys = [progress_key(author_id, entry_id) for entry_id in entry_ids]
-        async with store_errors():
-            if not place:
-                await ask(self._redis, "UNLINK", *keys)
-                return
-            pipeline = self._redis.pipeline(transaction=False)
-            for key in keys:
-                pipeline.set(key, place, px=LEAVING)
-            await pipeline.execute()
+        if not place:
+            await self._write([("UNLINK", *keys)])
+            return
+        await self._write([("SET", key, place, "PX", LEAVING // _MILLISECOND) for key in keys])
 
     async def set_following(self, follower_id: int, author_id: int, order: FollowOrder, following: bool) -> bool:
         group = group_of_user(follower_id)
@@ -238,8 +252,7 @@ class RedisNewsStore(NewsStore):
         async with store_errors():
             if await ask(self._redis, "ZSCORE", gone_key(group_of_user(author_id)), author_id) is None:
                 return True
-            await ask(self._redis, "UNLINK", follow)
-            await ask(self._redis, "HDEL", left, follower_id)
+        await self._write([("UNLINK", follow), ("HDEL", left, follower_id)])
         return False
 
     async def merge(self, follower_id: int, share: Share, order: FollowOrder) -> None:
@@ -299,7 +312,9 @@ class RedisNewsStore(NewsStore):
                 wanted = max(limit - len(read), _READ_ON)
                 (feed,) = await line.ask(_ids_command(reader_id, stretch, wanted))
                 ids = _ids_within(stretch, feed)
-            await line.ask(*chores)
+            # Who takes no writes can be read from.
+            with suppress(RedisConnectionError):
+                await line.ask(*chores)
         return read[-limit:] if stretch.oldest else read[:limit]
 
     async def _open_feed(
@@ -447,13 +462,11 @@ class RedisNewsStore(NewsStore):
         await self._run_all(JOIN, calls)
 
     async def keep_untold(self, author_id: int, place: str | None) -> None:
-        async with store_errors():
-            told = _ALL_TOLD if place is None else place
-            await ask(self._redis, "SET", untold_key(author_id), told, "XX", "PX", self._lifetime)
+        told = _ALL_TOLD if place is None else place
+        await self._write([("SET", untold_key(author_id), told, "XX", "PX", self._lifetime)])
 
     async def close_timeline(self, author_id: int) -> None:
-        async with store_errors():
-            await ask(self._redis, "UNLINK", untold_key(author_id))
+        await self._write([("UNLINK", untold_key(author_id))])
 
     # --- leaving ------------------------------------------------------------------------------------------------------
 
@@ -487,10 +500,7 @@ class RedisNewsStore(NewsStore):
 
     async def _forget(self, user_id: int, keys: Iterable[str | bytes]) -> None:
         """Takes the user out of what is others'."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for key in keys:
-            pipeline.execute_command("HDEL", key, user_id)
-        await pipeline.execute()
+        await self._write([("HDEL", key, user_id) for key in keys])
 
     async def _find_own(self, user_id: int, keys: Sequence[bytes]) -> list[bytes]:
         """Of keys of the user's group, those that are the user's; takes the user out of what is others'."""
@@ -506,25 +516,35 @@ class RedisNewsStore(NewsStore):
 
     async def _unlink(self, keys: Sequence[str | bytes]) -> None:
         """One by one: they are not all in one place."""
-        if keys:
-            async with store_errors():
-                pipeline = self._redis.pipeline(transaction=False)
-                for key in keys:
-                    pipeline.unlink(key)
-                await pipeline.execute()
+        await self._write([("UNLINK", key) for key in keys])
 
-    # --- scripts ------------------------------------------------------------------------------------------------------
+    # --- writing ------------------------------------------------------------------------------------------------------
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401  # a script's reply is of any shape
-        async with store_errors():
-            return await script.run(self._redis, keys, arguments)
+        (reply,) = await self._run_all(script, [(keys, arguments)])
+        return reply
 
     async def _run_all(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """In their order; the reply of each."""
         if not calls:
             return []
         async with store_errors():
-            return await script.run_all(self._redis, calls)
+            return self._copied(await script.run_all(self._redis, calls, self._copying))
+
+    async def _write(self, commands: Sequence[Command]) -> None:
+        if commands:
+            async with store_errors():
+                self._copied(await ask_all(self._redis, [*commands, *self._copying]))
+
+    def _copied(self, replies: list[Any]) -> list[Any]:
+        """Those to what was asked, without those of ``_copying``."""
+        if self._copying and replies[-1] < self._replicas:
+            raise Unavailable(
+                "the store of news has no second copy now; try again shortly",
+                code="news_store_unavailable",
+                retry_after=1,
+            )
+        return replies[: len(replies) - len(self._copying)]
 
 
 class _Line:

@@ -16,7 +16,7 @@ _NEWS: Final = (
     *("hdel", "hexists", "hget", "hgetall", "hmget", "hset", "hsetnx", "incr"),
     *("lindex", "llen", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush"),
     *("zadd", "zremrangebyscore", "zscore"),
-    *("pexpire", "pexpiretime", "pttl", "scan"),
+    *("pexpire", "pexpiretime", "pttl", "scan", "wait"),
     *("eval", "evalsha"),
 )
 

@@ -20,6 +20,7 @@ _POOL_TIMEOUT: Final = 2.0
 
 #: Keys and arguments.
 type Call = tuple[Sequence[str], Sequence[Any]]
+type Command = Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +89,27 @@ class Script:
         self.source = "\n".join(parts)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[Any]) -> Any:  # noqa: ANN401  # a script's reply is of any shape
-        """By its digest; a server that does not know it, or no longer, is told it again."""
-        try:
-            return await ask(redis, "EVALSHA", self.sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await ask(redis, "EVAL", self.source, len(keys), *keys, *arguments)
+    async def run_all(self, redis: Redis, calls: Sequence[Call], then: Sequence[Command] = ()) -> list[Any]:
+        """By its digest, all calls in one go with what is to be done ``then``; the replies in their order.
 
-    async def run_all(self, redis: Redis, calls: Sequence[Call]) -> list[Any]:
-        """All of them in one go, and the replies in their order."""
-        pipeline = redis.pipeline(transaction=False)
+        A server that does not know it, or no longer, is told it again.
+        """
         try:
-            for keys, arguments in calls:
-                pipeline.evalsha(self.sha, len(keys), *keys, *arguments)
-            return await pipeline.execute()
+            return await ask_all(redis, [*self._commands("EVALSHA", self.sha, calls), *then])
         except NoScriptError:
             # Loading it first would leave a gap in which a restart forgets it again.
-            return [await ask(redis, "EVAL", self.source, len(keys), *keys, *arguments) for keys, arguments in calls]
+            return await ask_all(redis, [*self._commands("EVAL", self.source, calls), *then])
+
+    def _commands(self, verb: str, what: str, calls: Sequence[Call]) -> list[Command]:
+        return [(verb, what, len(keys), *keys, *arguments) for keys, arguments in calls]
+
+
+async def ask_all(redis: Redis, commands: Sequence[Command]) -> list[Any]:
+    """In one go, on one connection; the replies in their order."""
+    pipeline = redis.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return await pipeline.execute()
 
 
 async def ask(redis: Redis, *command: Any) -> Any:  # noqa: ANN401  # replies are of any shape

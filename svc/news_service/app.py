@@ -37,7 +37,9 @@ async def create_app(settings: NewsServiceSettings) -> AsyncIterator[HttpService
     clock = SystemClock()
     mutual_auth = settings.load_mutual_auth()
     async with connect_redis(settings.redis) as redis, HttpSession() as session, connect_nats(settings) as bus:
-        store = RedisNewsStore(redis, max_length=settings.feed_length, lifetime=settings.lifetime)
+        store = RedisNewsStore(
+            redis, max_length=settings.feed_length, lifetime=settings.lifetime, replicas=settings.redis_replicas
+        )
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         graph = SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager))
         links = LinkClient(peer(LINK_MANAGER, settings.link_manager))

@@ -38,6 +38,8 @@ class NewsServiceSettings(EventSettings):
     redis_user: str = Field(default=NEWS_MANAGER, min_length=1, max_length=64, validation_alias="NEWS_REDIS_USER")
     redis_tls: bool = Field(default=False, validation_alias="NEWS_REDIS_TLS")
     redis_password: SecretFile = Field(validation_alias="NEWS_REDIS_PASSWORD_FILE")
+    #: Replicas that have what is written, before an event is done with: 0 where there is one server.
+    redis_replicas: int = Field(default=0, ge=0, le=8, validation_alias="NEWS_REDIS_REPLICAS")
 
     #: Entries that a feed holds at most.
     feed_length: int = Field(default=MAX_FEED_LENGTH, ge=20, le=5_000, validation_alias="NEWS_FEED_LENGTH")

@@ -27,7 +27,13 @@ async def redis_cluster(valkey_cluster: TestValkey) -> AsyncIterator[Redis]:
         yield client
 
 
-@pytest.fixture(params=["memory", "redis", "redis_cluster"])
+@pytest.fixture
+async def redis_pair(valkey_pair: tuple[TestValkey, TestValkey]) -> AsyncIterator[Redis]:
+    async with connect_redis(valkey_pair[0].address()) as client:
+        yield client
+
+
+@pytest.fixture(params=["memory", "redis", "redis_cluster", "redis_pair"])
 def make_store(request: pytest.FixtureRequest) -> MakeStore:
     """Makes the store of the test, which is empty, with bounds of the test's own."""
     client: Redis | None = None if request.param == "memory" else request.getfixturevalue(request.param)
@@ -35,7 +41,8 @@ def make_store(request: pytest.FixtureRequest) -> MakeStore:
     def make(max_length: int = MAX_FEED_LENGTH, lifetime: timedelta = LIFETIME) -> NewsStore:
         if client is None:
             return MemoryNewsStore(SystemClock(), max_length=max_length, lifetime=lifetime)
-        return RedisNewsStore(client, max_length=max_length, lifetime=lifetime)
+        replicas = int(request.param == "redis_pair")
+        return RedisNewsStore(client, max_length=max_length, lifetime=lifetime, replicas=replicas)
 
     return make
 

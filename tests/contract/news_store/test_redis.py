@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +18,7 @@ from pkg.news_manager.entry_ids import group_of_user
 from pkg.news_manager.redis_keys import newest_key
 from pkg.news_manager.redis_store import NEWEST_TOLD, RedisNewsStore
 from pkg.news_manager.store import FeedNotBuiltError, FollowOrder, Stretch
+from pkg.object_model import erasure
 from pkg.object_model.errors import Unavailable
 from pkg.runtime.mutual_auth import new_secret
 from pkg.runtime.redis import RedisAddress, ask, connect_redis
@@ -280,6 +282,45 @@ async def test_a_password_that_is_rotated(valkey: TestValkey, tmp_path: Path) ->
                 await store.check()
         finally:
             await administrator.execute_command("ACL", "LOAD")  # type: ignore[no-untyped-call]  # likewise
+
+
+async def test_nothing_is_written_before_a_replica_has_it(
+    redis_pair: Redis, valkey_pair: tuple[TestValkey, TestValkey]
+) -> None:
+    """Nor when it is said again, so that there is nothing left to write: its own server has it, and alone."""
+    store = RedisNewsStore(redis_pair, replicas=1)
+    _, replica = valkey_pair
+    order = FollowOrder(NOW, 1)
+    writes: list[Callable[[], Awaitable[object]]] = [
+        lambda: save(store, entry(1)),
+        lambda: store.find_or_save_entries([entry(2)]),
+        lambda: store.push(ALICE, [entry(1).id], [], [BOB, CAROL]),
+        lambda: store.set_following(BOB, ALICE, order, True),
+        lambda: give(store, BOB, ALICE, order, [entry(2).id]),
+        lambda: store.keep_progress(ALICE, [entry(1).id], "somewhere"),
+        lambda: store.open_timeline(ALICE),
+        lambda: store.note_in_timeline(ALICE, [entry(1).id]),
+        lambda: store.join_timeline(ALICE, [BOB]),
+        lambda: store.keep_untold(ALICE, "somewhere"),
+        lambda: store.close_timeline(ALICE),
+        lambda: store.set_following(BOB, ALICE, FollowOrder(NOW, 2), False),
+        lambda: store.drop_author(BOB, ALICE, FollowOrder(NOW, 2)),
+        lambda: store.fill_feed(BOB, "a test", []),
+        lambda: store.erase_user(CAROL, erasure.START),
+    ]
+    await open_feed(store, BOB, CAROL)
+    await publish(store, entry(3), to=(BOB,))
+    os.kill(replica.pid, signal.SIGSTOP)
+    try:
+        assert len(await store.read_feed(BOB, Stretch(), 10)) == 1, "it can be read"
+        for again in range(2):
+            for outcome in await asyncio.gather(*(write() for write in writes), return_exceptions=True):
+                assert isinstance(outcome, Unavailable), (again, outcome)
+                assert "no second copy" in outcome.message
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+    for write in writes:
+        await write()
 
 
 async def test_the_service_may_touch_its_own_keys_only(redis: Redis) -> None:
