@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 3
 #: Where the checks look.
 PLACES := pkg svc fun cmd tests
-SCRIPTS := build.sh $(wildcard .ci/*)
+SCRIPTS := build.sh $(wildcard .ci/* k8s/components/*/*.sh)
 # Each deployable's own requirements; dev has everything.
 LOCKED := link-service user-service social-graph-service api-gateway-service news-service link-checker-service \
 	link-check-function operations troubleshooting local-stack

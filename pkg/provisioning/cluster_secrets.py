@@ -12,7 +12,7 @@ from pkg.events.operator import ADMINISTRATOR as NATS_ADMINISTRATOR
 from pkg.provisioning.databases import DATABASES
 from pkg.provisioning.mutual_auth import parties, render_mutual_auth
 from pkg.provisioning.nats_users import PERMISSIONS, render_authorization, render_routes
-from pkg.provisioning.valkey_users import ADMINISTRATOR, RULES, render_access_list
+from pkg.provisioning.valkey_users import ADMINISTRATOR, OWN_RULES, RULES, SENTINEL_RULES, render_access_list
 from pkg.runtime.access import API_GATEWAY
 
 #: Secret -> key -> content.
@@ -29,7 +29,7 @@ VALKEY_LIST: Final = "news-manager-redis-acl"
 _PASSWORD: Final = "password"  # noqa: S105
 _MUTUAL_AUTH: Final = "mutual-auth.yaml"
 #: Nobody in Valkey may do everything: whoever runs the cluster changes the list itself.
-_VALKEY_USERS: Final = tuple(user for user in RULES if user != ADMINISTRATOR)
+_VALKEY_RULES: Final = {user: rules for user, rules in {**RULES, **OWN_RULES}.items() if user != ADMINISTRATOR}
 
 
 def _list_single_values() -> Iterator[tuple[str, str]]:
@@ -39,7 +39,7 @@ def _list_single_values() -> Iterator[tuple[str, str]]:
         yield f"{place}-migrator", database.migrator
         yield f"{place}-service", database.service
     yield from ((f"nats-{user}", f"nats.{user}") for user in PERMISSIONS)
-    yield from ((f"news-manager-redis-{user}", f"valkey.{user}") for user in _VALKEY_USERS)
+    yield from ((f"news-manager-redis-{user}", f"valkey.{user}") for user in _VALKEY_RULES)
     #: Seals what browsers keep.
     yield f"{API_GATEWAY}-browser-key", f"{API_GATEWAY}.browser-key"
 
@@ -62,8 +62,11 @@ def render_secrets(values_of: Callable[[str], tuple[str, ...]]) -> Secrets:
         # For a cluster of several.
         _ROUTES: render_routes(_routes_password(values_of(f"nats.{NATS_ADMINISTRATOR}")[0]), NATS_SERVERS),
     }
-    access_list = render_access_list(lambda user: values_of(f"valkey.{user}"), _VALKEY_USERS)
-    secrets[VALKEY_LIST] = {"users.acl": access_list}
+    secrets[VALKEY_LIST] = {
+        "users.acl": render_access_list(lambda user: values_of(f"valkey.{user}"), _VALKEY_RULES),
+        # For the sentinels of several.
+        "sentinel.acl": render_access_list(lambda user: values_of(f"valkey.{user}"), SENTINEL_RULES),
+    }
     for name, party in _MUTUAL_AUTH_SECRETS.items():
         secrets[name] = {_MUTUAL_AUTH: render_mutual_auth(party, values_of)}
     return secrets

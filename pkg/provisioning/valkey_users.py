@@ -1,12 +1,18 @@
-"""The users of Valkey: one for each service that keeps something there, with the keys and commands that it needs."""
+"""The users of Valkey: one for each service that keeps something there, with the keys and commands that it needs.
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+Where Valkey is several, two more are the servers' own, and sentinels have a list like it, with the same passwords.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
 from pkg.runtime.access import API_GATEWAY, LINK_CHECK_FUNCTION, NEWS_MANAGER
 
 ADMINISTRATOR: Final = "administrator"
+#: As whom a replica comes to its primary, and a sentinel to servers and to other sentinels.
+REPLICA: Final = "replica"
+SENTINEL: Final = "sentinel"
 
 #: What every client says besides: probes, and its name for whoever looks at who is connected.
 _CONNECTION: Final = ("ping", "client|setinfo")
@@ -26,8 +32,13 @@ _NOBODY: Final = "user default on nopass resetkeys resetchannels -@all +ping"
 
 
 def _rules(keys: Sequence[str], commands: Sequence[str]) -> str:
-    patterns = " ".join(f"~{pattern}" for pattern in keys)
+    patterns = " ".join(f"~{pattern}" for pattern in keys) or "resetkeys"
     return f"{patterns} resetchannels -@all {' '.join(f'+{command}' for command in (*_CONNECTION, *commands))}"
+
+
+def _own_rules(*commands: str) -> str:
+    """Sentinels tell each other of themselves on one channel."""
+    return f"{_rules([], commands)} &__sentinel__:hello"
 
 
 #: Rules of each user, in the server's own words (https://valkey.io/topics/acl/).
@@ -40,10 +51,32 @@ RULES: Final[Mapping[str, str]] = {
 }
 
 
-def render_access_list(passwords_of: Callable[[str], tuple[str, ...]], users: Collection[str] = RULES.keys()) -> str:
+#: Of the servers' own users, where they are several (https://valkey.io/topics/sentinel/).
+OWN_RULES: Final[Mapping[str, str]] = {
+    REPLICA: _rules([], ["psync", "replconf"]),
+    SENTINEL: _own_rules(
+        *("info", "role", "multi", "exec", "replicaof", "slaveof", "failover", "config|rewrite"),
+        *("client|setname", "client|kill", "client|pause", "client|unpause", "script|kill", "publish", "subscribe"),
+    ),
+}
+
+#: At the sentinels: services ask who is the primary; sentinels, and the servers' scripts, have more to say.
+_ASKS: Final = _rules([], ["sentinel|master"])
+SENTINEL_RULES: Final[Mapping[str, str]] = {
+    NEWS_MANAGER: _ASKS,
+    API_GATEWAY: _ASKS,
+    LINK_CHECK_FUNCTION: _ASKS,
+    SENTINEL: _own_rules(
+        *("sentinel|is-master-down-by-addr", "sentinel|master", "sentinel|failover"),
+        *("client|setname", "publish"),
+    ),
+}
+
+
+def render_access_list(passwords_of: Callable[[str], tuple[str, ...]], rules: Mapping[str, str] = RULES) -> str:
     """The file of these users, which holds digests of the passwords only. While one is rotated, either holds."""
     lines = [_NOBODY]
-    for user in users:
+    for user, its_rules in rules.items():
         digests = " ".join(f"#{sha256(password.encode()).hexdigest()}" for password in passwords_of(user))
-        lines.append(f"user {user} on {digests} {RULES[user]}")
+        lines.append(f"user {user} on {digests} {its_rules}")
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from pkg.provisioning.cluster_secrets import VALKEY_LIST, Secrets, render_github, render_secrets
 from pkg.runtime.mutual_auth import new_secret
@@ -45,13 +46,18 @@ def make_secrets() -> Secrets:
     return {**own, **render_github(new_secret(), new_secret())}
 
 
+#: Of servers that copy each other, and their sentinels.
+OF_REPLICAS: Final = frozenset({"news-manager-redis-replica", "news-manager-redis-sentinel"})
+
+
 def expected_secrets(objects: Iterable[Object]) -> dict[str, set[str]]:
-    """The keys of each Secret that is used here. The list of Valkey's users is not, where Valkey is elsewhere."""
-    here = {thing["metadata"]["name"] for thing in of_kind(objects, "StatefulSet")}
+    """The keys of each Secret that is used here. Some are used where Valkey is here, or is several."""
+    here = {thing["metadata"]["name"]: thing["spec"].get("replicas", 1) for thing in of_kind(objects, "StatefulSet")}
+    servers = here.get("news-manager-redis", 0)
     return {
         name: set(content)
         for name, content in make_secrets().items()
-        if name != VALKEY_LIST or "news-manager-redis" in here
+        if (name != VALKEY_LIST or servers) and (name not in OF_REPLICAS or servers > 1)
     }
 
 

@@ -21,7 +21,7 @@ from tests.manifests.test_flows import as_list
 
 FILE: Final = ROOT / "k8s" / "components" / "istio" / "authorization_policies.yaml"
 #: What brings more who call somebody of ours.
-COMPONENTS: Final = ("backup", "nats-replicas")
+COMPONENTS: Final = ("backup", "nats-replicas", "valkey-replicas")
 VARIANT: Final = Variant("minikube", COMPONENTS)
 _TABLE: Final = ROOT / "tests" / "authorization" / "table.yaml"
 _FLOWS: Final = ROOT / "k8s" / "flows.yaml"

@@ -16,7 +16,7 @@ from tests.manifests.resolved import resolve_pins, resolve_release
 NAMES: Final = tuple(sorted(path.parent.name for path in OVERLAYS.glob("*/kustomization.yaml")))
 COMPONENTS: Final = tuple(sorted(path.parent.name for path in ROOT.glob("k8s/components/*/kustomization.yaml")))
 #: Parts of what makes an overlay one of its kind; nobody switches them on.
-PARTS: Final = frozenset({"pins", "pinned", "pinned-stores", "release", "versions", "site"})
+PARTS: Final = frozenset({"pins", "pinned", "pinned-stores", "pinned-valkey", "release", "versions", "site"})
 #: Held by tests of their own, and why.
 APART: Final = {
     "argocd": "Argo CD's Applications add it; see test_argocd.py",
@@ -31,11 +31,14 @@ NOT_TOGETHER: Final = {
     ("staging", "managed-postgres"): "it has databases of its own, and backs them up",
     ("minikube", "managed-postgres"): "nobody manages databases for it",
     ("staging", "managed-valkey"): "it has a Valkey of its own",
-    (
-        "production",
-        "link-check-batch",
-    ): "its policy leads to the Valkey that is here; elsewhere it has to name that network",
     ("minikube", "managed-valkey"): "nobody manages Valkey for it",
+}
+#: What takes the place of others: which ones, and what the ConfigMap `site` says of it.
+INSTEAD: Final = {
+    "managed-valkey": (
+        ("valkey-replicas", "pinned-valkey"),
+        ("valkey=feeds.valkey.example", "valkey-network=10.200.1.0/24"),
+    ),
 }
 
 
@@ -46,6 +49,11 @@ class Variant:
 
     def __str__(self) -> str:
         return "+".join([self.overlay, *self.added])
+
+    @property
+    def components(self) -> frozenset[str]:
+        gone = {name for added in self.added for name in INSTEAD.get(added, ((), ()))[0]}
+        return (components_of(self.overlay) | {*self.added}) - gone
 
 
 def components_of(overlay: str) -> frozenset[str]:
@@ -86,7 +94,10 @@ class Renders:
         folder = own.with_name(str(variant))
         shutil.copytree(own, folder)
         file = folder / "kustomization.yaml"
-        file.write_text(switched_on(file.read_text(), variant.added))
+        text = switched_on(file.read_text(), variant.added)
+        for name in variant.added:
+            text = put_in_place(text, *INSTEAD.get(name, ((), ())))
+        file.write_text(text)
         return folder
 
 
@@ -96,6 +107,15 @@ def switched_on(overlay: str, components: Iterable[str]) -> str:
     written, count = re.subn(r"^components:$", f"components:{lines}", overlay, flags=re.MULTILINE)
     assert count == 1, "an overlay has a list of components"
     return written
+
+
+def put_in_place(overlay: str, gone: Iterable[str], site: Iterable[str]) -> str:
+    """Without these components, and with more said of the site."""
+    for name in gone:
+        overlay = overlay.replace(f"  - ../../components/{name}\n", "")
+    for literal in site:
+        overlay = overlay.replace("      - environment=", f"      - {literal}\n      - environment=")
+    return overlay
 
 
 def copy_house(folder: Path) -> Path:

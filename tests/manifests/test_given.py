@@ -76,7 +76,10 @@ PROGRAMS: Final[Mapping[str, Callable[[Variables], object]]] = {
     "infinity": read_for_operator,
 }
 #: Read by the images of others.
-OTHERS: Final = {"PGDATA", "POSTGRES_PASSWORD_FILE", "POSTGRES_INITDB_ARGS", "POD_NAME"}
+OTHERS: Final = {
+    *("PGDATA", "POSTGRES_PASSWORD_FILE", "POSTGRES_INITDB_ARGS"),
+    *("POD_NAME", "VALKEY_SELF", "VALKEY_SERVERS", "SENTINEL_SELF", "SENTINELS"),
+}
 
 
 def given_faults(objects: list[Object], folder: Path) -> Iterator[str]:
@@ -196,7 +199,8 @@ def place_faults(objects: list[Object], folder: Path) -> Iterator[str]:
             continue
         variables = variables_of(objects, workload, folder)
         for name, host in variables.items():
-            if not name.endswith("_SERVICE_HOST"):
+            # One without a value is as if it were not there.
+            if not name.endswith("_SERVICE_HOST") or not host:
                 continue
             if name.endswith(FAR_STORES) and "." in host:
                 # It is elsewhere; which way leads there is the flows' affair.

@@ -7,14 +7,12 @@ import pytest
 
 from pkg.images.pins import read_pins
 from pkg.images.releases import PRODUCTION, read_release, write_release
-from tests.manifests.given import make_secrets
+from tests.manifests.given import expected_secrets
 from tests.manifests.objects import Object, find, of_kind, render, selects, workloads
 from tests.manifests.relations import every_fault, image_faults
 from tests.manifests.renders import copy_house
 from tests.manifests.replicas import fewest
 from tests.manifests.resolved import resolve_pins, resolve_release
-
-SECRETS = {name: set(content) for name, content in make_secrets().items()}
 
 
 @pytest.fixture
@@ -104,7 +102,7 @@ def with_nuclio(house: Path) -> list[Object]:
 def test_the_function_in_nuclio_takes_the_place_of_ours(with_nuclio: list[Object]) -> None:
     names = {thing["metadata"]["name"] for thing in with_nuclio if thing["kind"] != "NetworkPolicy"}
     assert not any(name.startswith("link-check-function") for name in names)
-    assert set(every_fault(with_nuclio, SECRETS)) == {
+    assert set(every_fault(with_nuclio, expected_secrets(with_nuclio))) == {
         # Of the function, whose pods are Nuclio's to make.
         "NetworkPolicy/link-check-function: {'matchLabels': {'app': 'function', 'svc': 'link-checker'}} takes no pod",
         "NetworkPolicy/link-checker: {'matchLabels': {'app': 'function', 'svc': 'link-checker'}} takes no pod",

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.manifests.given import make_secrets
+from tests.manifests.given import OF_REPLICAS, make_secrets
 from tests.manifests.objects import Change, Object
 from tests.manifests.relations import every_fault
 
-SECRETS = {name: set(content) for name, content in make_secrets().items()}
+SECRETS = {name: set(content) for name, content in make_secrets().items() if name not in OF_REPLICAS}
 
 
 def test_all_fits_together(objects: list[Object]) -> None:

@@ -40,7 +40,7 @@ def test_it_is_held_to_all_of_it(renders: Renders, variant: Variant, tmp_path: P
 def test_its_flows_are_those_of_the_list(renders: Renders, variant: Variant) -> None:
     objects = renders.of(variant)
     inside = pods(objects)
-    expected = set(listed(inside, components_of(variant.overlay) | set(variant.added)))
+    expected = set(listed(inside, variant.components))
     found = allowed(objects, inside)
     assert sorted(map(str, expected - found)) == []
     assert sorted(map(str, found - expected)) == []

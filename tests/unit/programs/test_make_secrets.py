@@ -55,7 +55,10 @@ def check_that_they_fit(secrets: Secrets, folder: Path) -> None:
     for user, digest in digests.items():
         password = secrets[f"news-manager-redis-{user}"]["password"]
         assert digest == f"#{sha256(password.encode()).hexdigest()}"
-    assert digests.keys() >= {"news-manager"}
+    assert digests.keys() >= {"news-manager", "replica", "sentinel"}
+    for line in secrets["news-manager-redis-acl"]["sentinel.acl"].splitlines()[1:]:
+        _, user, _, digest, *_ = line.split()
+        assert digest == digests[user], "sentinels know the same passwords"
 
 
 @pytest.fixture(scope="module")
