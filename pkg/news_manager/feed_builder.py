@@ -17,7 +17,7 @@ from itertools import batched
 from typing import Final
 
 from pkg.news_manager.entries import entry_of_link
-from pkg.news_manager.feed_writer import BACKFILLED_LINKS, LinkSource
+from pkg.news_manager.feed_writer import BACKFILLED_LINKS, LINKS_AT_ONCE, MAX_LINKS_OF_AUTHOR, LinkSource
 from pkg.news_manager.store import MAX_FEED_LENGTH, Beginning, NewsStore, Share
 from pkg.object_model.errors import NotFound, Unavailable
 from pkg.object_model.interfaces import FollowedSource
@@ -32,9 +32,6 @@ MAX_BUILDS: Final = 200
 #: People whom one asks for at once, and of how many at most the links are looked for: those who were there first.
 FOLLOWED_AT_ONCE: Final = 1_000
 MAX_FOLLOWED: Final = 10_000
-#: Links that are asked for at once, of all authors together, and of one author at most.
-LINKS_AT_ONCE: Final = 1_000
-MAX_LINKS_OF_AUTHOR: Final = 200
 #: Calls at once to the link manager, for one feed.
 CALLS_AT_ONCE: Final = 4
 

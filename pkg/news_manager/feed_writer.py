@@ -6,6 +6,7 @@ followed before it happened.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +22,10 @@ from pkg.object_model.types import Actor, FollowCounts, IdPage, Relationship, Sh
 
 #: Links of a user that come into the feed of who begins to follow them.
 BACKFILLED_LINKS: Final = 20
+#: Links of one author that are asked for at most: who changed more meanwhile has them in few feeds that remember it.
+MAX_LINKS_OF_AUTHOR: Final = 200
+#: Links that are asked for at once, of all authors together.
+LINKS_AT_ONCE: Final = 1_000
 #: Followers that are asked for at once.
 FOLLOWERS_AT_ONCE: Final = 10_000
 #: Authors whose followers are asked for at once.
@@ -121,9 +126,19 @@ class FeedWriter:
         return entry_of_event(event)
 
     async def _change_entries(self, changes: Sequence[Entry | LinkEnd]) -> None:
-        news: dict[int, _News] = {}
-        for change, became in zip(changes, await self._store.change_entries(changes), strict=True):
-            news.setdefault(change.author_id, _News()).note(change, became)
+        now = self._clock.now()
+        news: defaultdict[int, _News] = defaultdict(_News)
+        doubtful: list[Entry] = []
+        for change, became in zip(changes, await self._store.change_entries(changes, now), strict=True):
+            news[change.author_id].note(change, became)
+            if became.doubtful and isinstance(change, Entry):
+                doubtful.append(change)
+        if doubtful:
+            entries = await self._find_what_holds(doubtful)
+            for entry, became in zip(
+                entries, await self._store.change_entries(entries, now, certain=True), strict=True
+            ):
+                news[entry.author_id].note(entry, became)
         # Once for all that an author did in this run: asking for followers, and going through them, is what costs.
         told = [(author_id, some) for author_id, some in news.items() if some.entry_ids]
         timelines = await self._store.find_timelines([author_id for author_id, _ in told]) if told else {}
@@ -142,6 +157,20 @@ class FeedWriter:
                     raise page
                 # One after the other: the store does one thing at a time anyway, and must not be late for others.
                 await self._tell_followers(author_id, some, page)
+
+    async def _find_what_holds(self, doubtful: Iterable[Entry]) -> list[Entry]:
+        """The entries of these links, by what the link manager knows now."""
+        by_author: defaultdict[int, dict[int, Entry]] = defaultdict(dict)
+        for entry in doubtful:
+            by_author[entry.author_id][entry.link_id] = entry
+        found: list[Entry] = []
+        for authors in batched(by_author, LINKS_AT_ONCE // MAX_LINKS_OF_AUTHOR):
+            begun_at = min(entry.event.timestamp for author in authors for entry in by_author[author].values())
+            for shared in await self._links.get_shared_links(authors, MAX_LINKS_OF_AUTHOR, begun_at):
+                known = by_author[shared.user_id].get(shared.link.id)
+                if known is not None:
+                    found.append(entry_of_link(Actor(shared.user_id, known.event.username), shared.link))
+        return found
 
     async def _tell_followers(self, author_id: int, news: _News, page: IdPage) -> None:
         if await self._has_many(author_id, page):

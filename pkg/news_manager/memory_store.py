@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from pkg.news_manager.store import (
     BUILDING,
+    DOUBT,
     FOLLOW_MEMORY,
     GONE_MEMORY,
     LEAVING,
@@ -101,6 +102,8 @@ class MemoryNewsStore(NewsStore):
         self._entries: _Expiring[int, Entry] = _Expiring(clock)
         #: By author and link.
         self._links: _Expiring[tuple[int, int], _LinkEntry] = _Expiring(clock)
+        #: When it was begun to remember them.
+        self._since: datetime | None = None
         self._feeds: _Expiring[int, _Feed] = _Expiring(clock)
         self._timelines: _Expiring[int, _Timeline] = _Expiring(clock)
         self._noted = 0
@@ -111,8 +114,12 @@ class MemoryNewsStore(NewsStore):
         self._left: _Expiring[tuple[int, int], bool] = _Expiring(clock)
         self._gone: _Expiring[int, bool] = _Expiring(clock)
 
-    async def change_entries(self, changes: Sequence[Entry | LinkEnd]) -> list[Change]:
-        return [self._change_entry(change) for change in changes]
+    async def change_entries(
+        self, changes: Sequence[Entry | LinkEnd], now: datetime, *, certain: bool = False
+    ) -> list[Change]:
+        self._since = self._since or now
+        certain_from = None if certain else self._since + DOUBT
+        return [self._change_entry(change, certain_from) for change in changes]
 
     async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int | None]:
         return [self._find_or_save(entry) for entry in entries]
@@ -265,12 +272,12 @@ class MemoryNewsStore(NewsStore):
         self._left.erase(lambda pair, _: user_id in pair)
         return None
 
-    def _change_entry(self, change: Entry | LinkEnd) -> Change:
+    def _change_entry(self, change: Entry | LinkEnd, certain_from: datetime | None) -> Change:
         if self._gone.get(change.author_id):
             return Change(False, None)
-        return self._end(change) if isinstance(change, LinkEnd) else self._save(change)
+        return self._end(change) if isinstance(change, LinkEnd) else self._save(change, certain_from)
 
-    def _save(self, entry: Entry) -> Change:
+    def _save(self, entry: Entry, certain_from: datetime | None) -> Change:
         if not entry.link_id:
             self._entries.put(entry.id, entry, self._lifetime)
             return Change(True, None)
@@ -278,6 +285,8 @@ class MemoryNewsStore(NewsStore):
         known = self._links.get((entry.author_id, entry.link_id))
         if known is not None and known.rank >= rank:
             return Change(known.entry_id == entry.id, None)
+        if certain_from is not None and (known is None or known.rank % 2) and entry.event.timestamp < certain_from:
+            return Change(False, None, doubtful=True)
         self._put(entry, rank)
         if known is None or known.entry_id is None or known.entry_id == entry.id:
             return Change(True, None)

@@ -9,6 +9,8 @@
                                       far it has come
     news:entry:{b}:<entry>            <author>:<link>:<entry, as JSON>     b: its author's
     news:link:{b}:<author>:<link>     <rank>:<entry id, or nothing>        b: the author's
+    news:since:{b}                    when it was begun to remember them,  b: theirs
+                                      in milliseconds since 1970
     news:timeline:{b}:<author>        list of entry ids, as they came      b: the author's
     news:count:{b}:<author>           a number that rises by one with      b: the author's
                                       each of them
@@ -52,6 +54,10 @@ def entry_key(entry_id: int) -> str:
 
 def link_key(author_id: int, link_id: int) -> str:
     return f"news:link:{{{group_of_user(author_id)}}}:{author_id}:{link_id}"
+
+
+def since_key(group: int) -> str:
+    return f"news:since:{{{group}}}"
 
 
 def reader_prefix(group: int) -> str:

@@ -15,36 +15,51 @@ local function read_link(key)
 end
 """
 
-#: link...; lifetime, prefix of entries, gone, (rank, id, entry)... -> (holds?, id of the entry that ended)...
+#: since, link...; lifetime, prefix of entries, gone, now, doubt, (rank, id, time, entry)...
+#: -> (1 if it holds, 2 if that is doubtful; id of the entry that ended)... Times are milliseconds; without a doubt all
+#: is certain.
 #: Without an id it is the link's end; without a rank the entry is about many links.
 CHANGE: Final = Script(
     _LINK,
     """
 local lifetime, prefix, told = ARGV[1], ARGV[2], {}
 local anyone_gone = redis.call('EXISTS', ARGV[3]) == 1
-for i, key in ipairs(KEYS) do
-    local rank, id, entry = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
-    local holds, ended = true, ''
+local since = redis.call('GET', KEYS[1])
+if not since then
+    since = ARGV[4]
+    redis.call('SET', KEYS[1], since, 'PX', lifetime)
+end
+local certain_from = ARGV[5] == '' and 0 or tonumber(since) + tonumber(ARGV[5])
+for i = 1, #KEYS - 1 do
+    local key, rank, id, time, entry = KEYS[i + 1], unpack(ARGV, 4 * i + 2, 4 * i + 5)
+    local holds, ended = 1, ''
     if anyone_gone and redis.call('ZSCORE', ARGV[3], string.match(key, ':(%d+):%d+$')) then
-        holds = false
+        holds = 0
     elseif rank == '' then
         redis.call('SET', prefix .. id, entry, 'PX', lifetime)
     else
         local known_rank, known_id = read_link(key)
+        local is_new = known_rank < tonumber(rank)
         if id == '' then
-            holds = known_rank <= tonumber(rank)
-        elseif known_rank >= tonumber(rank) then
-            holds = known_id == id
+            if known_rank > tonumber(rank) then holds = 0 end
+        elseif not is_new then
+            if known_id ~= id then holds = 0 end
+        elseif (known_rank == 0 or known_rank % 2 == 1) and tonumber(time) < certain_from then
+            holds = 2
         end
-        if holds and known_id ~= id then ended = known_id end
-        if known_rank < tonumber(rank) or (holds and id == '') then
-            redis.call('SET', key, rank .. ':' .. id, 'PX', lifetime)
-            if ended ~= '' then redis.call('DEL', prefix .. ended) end
-            if id ~= '' then redis.call('SET', prefix .. id, entry, 'PX', lifetime) end
+        if holds == 1 then
+            if known_id ~= id then ended = known_id end
+            if is_new or id == '' then
+                redis.call('SET', key, rank .. ':' .. id, 'PX', lifetime)
+                if ended ~= '' then redis.call('DEL', prefix .. ended) end
+                if id ~= '' then redis.call('SET', prefix .. id, entry, 'PX', lifetime) end
+            end
         end
     end
-    told[2 * i - 1], told[2 * i] = holds and 1 or 0, ended
+    told[2 * i - 1], told[2 * i] = holds, ended
 end
+-- Last: after a first write, a store that is full would take all others.
+redis.call('PEXPIRE', KEYS[1], lifetime)
 return told
 """,
 )

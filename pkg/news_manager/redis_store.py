@@ -33,6 +33,7 @@ from pkg.news_manager.redis_keys import (
     progress_key,
     reader_key,
     reader_prefix,
+    since_key,
     timeline_key,
     untold_key,
 )
@@ -60,6 +61,7 @@ from pkg.news_manager.redis_scripts import (
 )
 from pkg.news_manager.store import (
     BUILDING,
+    DOUBT,
     FOLLOW_MEMORY,
     GONE_MEMORY,
     LEAVING,
@@ -110,6 +112,8 @@ _SCAN_COUNT: Final = 1_000
 _SCANS_AT_ONCE: Final = 10
 #: No place among followers is called that.
 _ALL_TOLD: Final = b"*"
+#: What the script says of a change.
+_HOLDS, _DOUBTFUL = 1, 2
 #: The steps of erasing a user.
 _BY_NAME, _IN_GROUP, _AS_AUTHOR, _IN_READERS = range(4)
 #: Keys that name a user and something else.
@@ -155,27 +159,30 @@ class RedisNewsStore(NewsStore):
 
     # --- entries ------------------------------------------------------------------------------------------------------
 
-    async def change_entries(self, changes: Sequence[Entry | LinkEnd]) -> list[Change]:
+    async def change_entries(
+        self, changes: Sequence[Entry | LinkEnd], now: datetime, *, certain: bool = False
+    ) -> list[Change]:
         by_group: defaultdict[int, list[int]] = defaultdict(list)
         for place, change in enumerate(changes):
             by_group[group_of_user(change.author_id)].append(place)
         batches = [(group, some) for group, places in by_group.items() for some in batched(places, CHANGES_AT_ONCE)]
-        calls = [self._change_call(group, [changes[place] for place in places]) for group, places in batches]
+        times = _milliseconds(now), "" if certain else DOUBT // _MILLISECOND
+        calls = [self._change_call(group, [changes[place] for place in places], times) for group, places in batches]
         told: dict[int, Change] = {}
         for (_, places), reply in zip(batches, await self._run_all(CHANGE, calls), strict=True):
             for place, (holds, ended) in zip(places, batched(reply, 2), strict=True):
-                told[place] = Change(holds == 1, int(ended) if ended else None)
+                told[place] = Change(holds == _HOLDS, int(ended) if ended else None, holds == _DOUBTFUL)
         return [told[place] for place in range(len(changes))]
 
-    def _change_call(self, group: int, changes: Sequence[Entry | LinkEnd]) -> Call:
-        keys = [link_key(change.author_id, change.link_id) for change in changes]
-        arguments: list[Any] = [self._lifetime, entry_prefix(group), gone_key(group)]
+    def _change_call(self, group: int, changes: Sequence[Entry | LinkEnd], times: tuple[int, int | str]) -> Call:
+        keys = [since_key(group), *(link_key(change.author_id, change.link_id) for change in changes)]
+        arguments: list[Any] = [self._lifetime, entry_prefix(group), gone_key(group), *times]
         for change in changes:
             if isinstance(change, LinkEnd):
-                arguments += [2 * change.version, "", ""]
+                arguments += [2 * change.version, "", "", ""]
             else:
                 rank = 2 * change.event.version if change.link_id else ""
-                arguments += [rank, change.id, _write_entry(change)]
+                arguments += [rank, change.id, _milliseconds(change.event.timestamp), _write_entry(change)]
         return keys, arguments
 
     async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int | None]:
@@ -631,6 +638,10 @@ def _by_group(user_ids: Iterable[int]) -> dict[int, list[int]]:
     for user_id in user_ids:
         by_group[group_of_user(user_id)].append(user_id)
     return by_group
+
+
+def _milliseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MILLISECOND
 
 
 def _write_order(order: FollowOrder) -> str:

@@ -26,6 +26,9 @@ LIFETIME: Final = timedelta(days=30)
 FOLLOW_MEMORY: Final = timedelta(days=30)
 #: Longer than telling all followers of an entry can take: so long is it remembered that somebody left meanwhile.
 LEAVING: Final = timedelta(hours=1)
+#: What happened before a store began to remember, or so much later that clocks may differ about it, may have ended in
+#: the meantime without its knowing.
+DOUBT: Final = timedelta(minutes=1)
 #: A feed whose builder does nothing for so long is begun anew.
 BUILDING: Final = timedelta(seconds=20)
 #: For so long nothing that is heard of a user who is gone has any effect: longer than a dead letter (30 days) and, when
@@ -69,6 +72,8 @@ class Change(NamedTuple):
     current: bool
     #: The entry that ended for it.
     ended: int | None
+    #: The store cannot know whether the link has ended since, and has not saved the entry.
+    doubtful: bool = False
 
 
 class FollowOrder(NamedTuple):
@@ -131,11 +136,16 @@ class NewsStore(Protocol):
 
     # --- entries ------------------------------------------------------------------------------------------------------
 
-    async def change_entries(self, changes: Sequence[Entry | LinkEnd]) -> list[Change]:
+    async def change_entries(
+        self, changes: Sequence[Entry | LinkEnd], now: datetime, *, certain: bool = False
+    ) -> list[Change]:
         """In their order, and says what became of each.
 
         An entry becomes the one of its link, unless one of the same or of a newer version was that before; one that is
         about many links is kept beside all others. An end ends the link's entry, and keeps away what is not newer.
+
+        A store that remembers nothing, since it is new or was lost, remembers from ``now`` on. An entry from before
+        that, up to ``DOUBT`` after it, is doubtful where no event of its link is remembered, unless it is ``certain``.
         """
 
     async def find_or_save_entries(self, entries: Sequence[Entry]) -> list[int | None]:

@@ -174,7 +174,9 @@ class NewsStream:
             reset = {"err": f"more than {MAX_MISSED} entries were missed; read GET /v1/news again", "code": "too_old"}
             told.append(write_event(place, encode(reset), "reset"))
         elif missed.entries:
-            difference = difference._replace(new=missed.entries[::-1])
+            # Among the newest, what has come since they were read is told by the next look.
+            between = [entry for entry in missed.entries if entry_id(entry) < entry_id(newest[-1])]
+            difference = difference._replace(new=[*between[::-1], *difference.new])
         for entry in difference.new:
             # An entry that comes late must not take the client back.
             place = max(place, entry_id(entry))

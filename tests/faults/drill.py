@@ -26,10 +26,13 @@ from tests.faults.load import PATIENCE, Load
 from tests.faults.model import Person, World, read_friends
 from tests.faults.proxy import ProxyControl
 from tests.faults.system import running_system
+from tests.faults.watch import Watchers, watching
 
 GRAPH: Final = ROOT / "tests" / "data" / "social_graph_reed98.edges"
 #: Followers, up to whom a save is pushed: about half of the people have more.
 PUSH_THRESHOLD: Final = 15
+#: People who look at live news all the time, of those who follow the most.
+WATCHERS: Final = 5
 #: Seconds for a save to be read by a follower and looked at by the link checker, after a fault.
 WELL_AGAIN: Final = 60.0
 _PROBE_PATIENCE: Final = 3.0
@@ -61,6 +64,8 @@ class Row:
     well_after: float = 0.0
     #: Seconds from the last write until every feed was exact.
     exact_after: float = 0.0
+    #: Seconds from then on until everybody with live news saw what was in their feed.
+    live_after: float = 0.0
 
 
 @dataclass
@@ -79,6 +84,7 @@ class Report:
             sum(row.doubled for row in rows),
             max((row.well_after for row in rows), default=0.0),
             max((row.exact_after for row in rows), default=0.0),
+            max((row.live_after for row in rows), default=0.0),
         )
 
     def add(self, row: Row, faults: Sequence[str]) -> None:
@@ -92,14 +98,16 @@ class Report:
 
 
 def head() -> str:
-    names = f"| {'fault':<42} | accepted | unanswered | lost | doubled | well again, s | feeds exact, s |"
-    return f"{names}\n|{'-' * 44}|---------:|-----------:|-----:|--------:|--------------:|---------------:|"
+    names = f"| {'fault':<42} | accepted | unanswered | lost | doubled | well again, s | feeds exact, s | live too, s |"
+    return (
+        f"{names}\n|{'-' * 44}|---------:|-----------:|-----:|--------:|--------------:|---------------:|------------:|"
+    )
 
 
 def render(row: Row) -> str:
     return (
         f"| {row.fault:<42} | {row.accepted:>8} | {row.unanswered:>10} | {row.lost:>4} | {row.doubled:>7}"
-        f" | {row.well_after:>13.1f} | {row.exact_after:>14.1f} |"
+        f" | {row.well_after:>13.1f} | {row.exact_after:>14.1f} | {row.live_after:>11.1f} |"
     )
 
 
@@ -165,6 +173,7 @@ class Drill:
         session: aiohttp.ClientSession,
         world: World,
         probe: tuple[Person, Person],
+        watchers: Watchers,
         options: DrillOptions,
     ) -> None:
         chance = random.Random(options.seed)
@@ -174,6 +183,7 @@ class Drill:
         self._load = Load(session, stack.gateway, site, world, chance, options.at_once)
         self._inspector = Inspector(session, stack.gateway, world)
         self._probe = Probe(self._load, *probe, site)
+        self._watchers = watchers
         self._tormentor = Tormentor(stack, proxy, self._load, options.seconds)
         self.report = Report()
 
@@ -182,8 +192,8 @@ class Drill:
         await self._probe.follow()
         await self._load.follow_friends()
         row = Row("none: people begin to follow", self._load.accepted, self._load.unanswered)
-        row.exact_after, faults = await self._inspector.settle()
-        self.report.add(row, faults + self._take_complaints())
+        faults = await self._settle(row)
+        self.report.add(row, faults)
         for fault in self._options.faults:
             await self._stage(fault)
         await self._end()
@@ -206,8 +216,12 @@ class Drill:
         await load.stop()
         row.accepted += load.accepted
         row.unanswered += load.unanswered
-        row.exact_after, found = await self._inspector.settle()
-        self.report.add(row, faults + found + self._take_complaints())
+        self.report.add(row, faults + await self._settle(row))
+
+    async def _settle(self, row: Row) -> list[str]:
+        row.exact_after, faults = await self._inspector.settle()
+        row.live_after, unseen = await self._watchers.settle()
+        return faults + unseen + self._take_complaints()
 
     async def _end(self) -> None:
         """What takes its time: every link has its status, and nothing is in the stream of dead letters."""
@@ -235,8 +249,12 @@ async def run_drill(options: DrillOptions) -> Report:
             tokens = await let_everybody_in(stack, [*friends, "probe-writer", "probe-reader"])
             world = World(Person(name, tokens[name], some) for name, some in friends.items())
             probe = (Person("probe-writer", tokens["probe-writer"]), Person("probe-reader", tokens["probe-reader"]))
-            async with _session(options.at_once) as session:
-                drill = Drill(stack, proxy, session, world, probe, options)
+            with_most = sorted(world.people.values(), key=lambda person: -len(person.friends))[:WATCHERS]
+            async with (
+                _session(options.at_once) as session,
+                watching(session, stack.gateway, with_most) as watchers,
+            ):
+                drill = Drill(stack, proxy, session, world, probe, watchers, options)
                 await drill.run()
                 return drill.report
 

@@ -34,6 +34,7 @@ AUTHOR: Final = 7
 FIRST_AUTHOR: Final = 100
 READERS: Final = 50
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
+LONG_BEFORE: Final = NOW - timedelta(days=1)
 MONTH: Final = 30 * 24 * 3600 * 1000
 
 BARE: Final = """
@@ -142,7 +143,7 @@ async def measure_pages(store: RedisNewsStore, valkey: TestValkey, redis: Redis,
     async def note(authors: Iterable[int]) -> None:
         for author in authors:
             one = entry(next(numbers), author)
-            await store.change_entries([one])
+            await store.change_entries([one], LONG_BEFORE)
             assert await store.note_in_timeline(author, [one.id])
 
     for followed, timelines in ((10, 1), (10, 10), (100, 10), (5_000, 1), (5_000, 10), (5_000, 100)):
@@ -180,7 +181,7 @@ async def fill(store: RedisNewsStore, redis: Redis, followed: int, readers: Sequ
     await open_feeds(redis, readers)
     entries = [entry(number, FIRST_AUTHOR + number % followed) for number in range(1, 1_001)]
     for some in batched(entries, 100):
-        await store.change_entries(some)
+        await store.change_entries(some, LONG_BEFORE)
     for one in entries:
         await store.push(one.author_id, [one.id], [], readers)
 
@@ -196,7 +197,7 @@ async def measure_memory(store: RedisNewsStore, redis: Redis, valkey: TestValkey
     entries = [entry(number, FIRST_AUTHOR + number % 50) for number in range(500)]
     before = await used()
     for some in batched(entries, 100):
-        await store.change_entries(some)
+        await store.change_entries(some, LONG_BEFORE)
     kept = await used()
     for one in entries:
         await store.push(one.author_id, [one.id], [], readers)

@@ -44,6 +44,8 @@ class WatchedNews(News):
         self.away = False
         #: Ids, newest first.
         self.feed: list[int] | None = None
+        #: Those that come right before it is asked what is newer than something.
+        self.on_the_way: list[int] = []
 
     async def get_news(self, actor: Actor | None, request: GetNewsRequest) -> NewsPage:
         raise NotImplementedError
@@ -54,6 +56,8 @@ class WatchedNews(News):
             raise Unavailable("news-manager cannot be reached", code="news_manager_unavailable")
         if self.feed is None:
             return await self._news.get_news_bytes(actor, request)
+        if request.since is not None:
+            self.feed = sorted({*self.feed, *self.on_the_way}, reverse=True)
         found = [each for each in self.feed if each > (request.since or 0)]
         events = [{"Id": str(each)} for each in found[: request.limit]]
         return encode({"events": events, "NextPageToken": "x" * (len(found) > request.limit), "err": ""})
@@ -246,6 +250,20 @@ async def test_more_than_one_look_shows(live: Live, missed: int) -> None:
         assert [said(await stream.next()) for _ in range(missed)] == [
             ("message", str(each)) for each in range(10, 10 + missed)
         ]
+
+
+async def test_what_comes_while_it_is_read_what_was_missed_is_told_once(live: Live) -> None:
+    """What the look itself shows is told by the next one."""
+    live.news.feed = [5]
+    async with live.stream() as stream:
+        live.news.feed = [*range(1_000 + 10 * (WINDOW - 1), 999, -10), 5]
+        there = live.news.feed[-2::-1]
+        live.news.on_the_way = [999, 1_445, 9_999]
+        live.streams.look_all()
+        assert [int(said(await stream.next())[1]) for _ in range(WINDOW + 1)] == [999, *there]
+        live.streams.look_all()
+        assert [int(said(await stream.next())[1]) for _ in range(2)] == [1_445, 9_999]
+        assert stream.waiting() == []
 
 
 async def test_more_than_can_be_told_one_by_one(live: Live) -> None:

@@ -8,6 +8,8 @@ from pkg.news_manager.store import Beginning, Change, Entry, FollowOrder, LinkEn
 from pkg.object_model.types import LinkStatus, NewsEvent, NewsEventType
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+#: So that nothing is doubtful.
+LONG_BEFORE = NOW - timedelta(hours=1)
 ALICE, BOB, CAROL, DAVE = 2**62 + 7, 2**63 - 1, 9, 104_857_600_000_001
 
 
@@ -35,13 +37,15 @@ def entry(
 
 
 async def save(store: NewsStore, one: Entry) -> Change:
-    (became,) = await store.change_entries([one])
+    (became,) = await store.change_entries([one], LONG_BEFORE)
     return became
 
 
 async def end(store: NewsStore, author_id: int, link_id: int, version: int) -> int | None:
     """The id of the entry that ended."""
-    (became,) = await store.change_entries([LinkEnd(author_id=author_id, link_id=link_id, version=version)])
+    (became,) = await store.change_entries(
+        [LinkEnd(author_id=author_id, link_id=link_id, version=version)], LONG_BEFORE
+    )
     return became.ended
 
 

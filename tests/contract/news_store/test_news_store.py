@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from pkg.news_manager.entry_ids import GROUPS
-from pkg.news_manager.store import Entry, FollowOrder, LinkEnd, NewsStore, Stretch
+from pkg.news_manager.store import DOUBT, Change, Entry, FollowOrder, LinkEnd, NewsStore, Stretch
 from pkg.object_model.wire import news_event_to_wire
 from pkg.runtime.json import encode
 from tests.contract.news_store.conftest import MakeStore
@@ -19,6 +19,7 @@ from tests.contract.news_store.entries import (
     BOB,
     CAROL,
     DAVE,
+    LONG_BEFORE,
     NOW,
     end,
     entry,
@@ -127,7 +128,7 @@ async def test_pushing_again_changes_nothing(store: NewsStore, number: int) -> N
     for each in range(1, 10):
         await publish(store, entry(each))
     before = await numbers(store)
-    assert await save(store, entry(number)) == (True, None)
+    assert await save(store, entry(number)) == Change(True, None)
     await store.push(ALICE, [entry(number).id], [], [BOB])
     assert await numbers(store) == before
 
@@ -147,7 +148,7 @@ async def test_entries_of_any_age_and_any_number_at_once_find_their_place(make_s
     store = make_store(max_length=cap)
     await open_feed(store, BOB)
     entries = [entry(number) for number in range(1_300)]
-    await store.change_entries(entries)
+    await store.change_entries(entries, LONG_BEFORE)
     told: set[int] = set()
     for size in (1, 150, 1, 40, 600, 3, 1, 700):
         some = random.sample(range(len(entries)), size)
@@ -187,7 +188,7 @@ async def test_what_is_about_many_links(store: NewsStore) -> None:
 async def test_a_newer_version_takes_the_place(store: NewsStore) -> None:
     old, new = entry(1, link_id=7), entry(3, link_id=7, version=2)
     await publish(store, old, entry(2, link_id=8), to=(BOB, CAROL))
-    assert await save(store, new) == (True, old.id)
+    assert await save(store, new) == Change(True, old.id)
     # For every reader from this moment on, told or not.
     assert await numbers(store) == [2]
     await store.push(ALICE, [new.id], [old.id], [BOB])
@@ -197,9 +198,9 @@ async def test_a_newer_version_takes_the_place(store: NewsStore) -> None:
 
 async def test_older_and_equal_versions_change_nothing(store: NewsStore) -> None:
     await publish(store, entry(3, link_id=7, version=2, title="second"))
-    assert await save(store, entry(1, link_id=7, version=1)) == (False, None)
-    assert await save(store, entry(4, link_id=7, version=2, title="another")) == (False, None)
-    assert await save(store, entry(3, link_id=7, version=2)) == (True, None)
+    assert await save(store, entry(1, link_id=7, version=1)) == Change(False, None)
+    assert await save(store, entry(4, link_id=7, version=2, title="another")) == Change(False, None)
+    assert await save(store, entry(3, link_id=7, version=2)) == Change(True, None)
     assert await titles(store) == ["second"]
 
 
@@ -220,7 +221,7 @@ async def test_an_end_is_an_end_for_all_readers_and_for_older_versions(store: Ne
     for reader in (BOB, CAROL):
         assert await numbers(store, reader) == [2]
     for version in (3, 4):
-        assert await save(store, entry(1, link_id=7, version=version)) == (False, None)
+        assert await save(store, entry(1, link_id=7, version=version)) == Change(False, None)
     assert await numbers(store) == [2]
     await publish(store, entry(5, link_id=7, version=5))
     assert await numbers(store) == [5, 2]
@@ -237,11 +238,11 @@ async def test_many_changes_at_once_have_the_outcomes_of_one_after_the_other(sto
         entry(99, link_id=0),
         LinkEnd(author_id=CAROL, link_id=1, version=7),
     ]
-    outcomes = await store.change_entries(changes)
-    assert outcomes[:4] == [(True, None)] * 4
-    assert outcomes[4:-3] == [(True, one.id) for one in first[:-4]]
-    assert outcomes[-3:] == [(True, first[-2].id), (True, None), (False, None)]
-    assert await store.change_entries([]) == []
+    outcomes = await store.change_entries(changes, LONG_BEFORE)
+    assert outcomes[:4] == [Change(True, None)] * 4
+    assert outcomes[4:-3] == [Change(True, one.id) for one in first[:-4]]
+    assert outcomes[-3:] == [Change(True, first[-2].id), Change(True, None), Change(False, None)]
+    assert await store.change_entries([], LONG_BEFORE) == []
     await store.push(ALICE, [one.id for one in first], [], [BOB])
     assert [one.id for one in await store.read_feed(BOB, Stretch(), 10)] == sorted(
         (first[place].id for place in (-4, -3, -1)), reverse=True
@@ -250,7 +251,7 @@ async def test_many_changes_at_once_have_the_outcomes_of_one_after_the_other(sto
 
 async def test_an_end_before_the_beginning(store: NewsStore) -> None:
     assert await end(store, ALICE, 7, 2) is None
-    assert await save(store, entry(1, link_id=7, version=1)) == (False, None)
+    assert await save(store, entry(1, link_id=7, version=1)) == Change(False, None)
 
 
 async def test_every_order_of_versions_ends_alike(store: NewsStore) -> None:
@@ -345,7 +346,7 @@ async def test_backfilling(store: NewsStore) -> None:
 async def test_an_event_replaces_what_was_backfilled_for_its_version(store: NewsStore) -> None:
     filled, heard = entry(1, link_id=7, version=2), entry(5, link_id=7, version=2, title="heard")
     await store.find_or_save_entries([filled])
-    assert await save(store, heard) == (True, filled.id)
+    assert await save(store, heard) == Change(True, filled.id)
     assert await store.find_or_save_entries([filled]) == [heard.id]
 
 
@@ -417,3 +418,29 @@ async def test_whatever_happens_at_once_each_entry_is_there_once(store: NewsStor
     await asyncio.gather(*changes)
     for reader in (BOB, CAROL):
         assert await numbers(store, reader) == list(range(50, 0, -1))
+
+
+@pytest.mark.parametrize("remembered", ["nothing", "what the author's links told"])
+async def test_what_is_from_before_the_store_remembers_is_doubtful(store: NewsStore, remembered: str) -> None:
+    """It may have ended since. What is from later is not, and neither is what is known."""
+    begun = NOW + timedelta(days=1)
+    certain_from = (begun + DOUBT - NOW) // SECOND
+    await store.change_entries([entry(certain_from, link_id=1)], begun)
+    if remembered != "nothing":
+        await store.find_or_save_entries([entry(1, link_id=7, version=1)])
+    assert await store.change_entries([entry(2, link_id=7, version=2)], begun) == [Change(False, None, doubtful=True)]
+    await store.push(ALICE, [entry(2, link_id=7, version=2).id], [], [BOB])
+    assert await numbers(store) == [], "it was not saved"
+    later = entry(certain_from, link_id=7, version=3)
+    assert await save(store, later) == Change(True, entry(1).id if remembered != "nothing" else None)
+    assert await save(store, entry(2, link_id=7, version=2)) == Change(False, None)
+    assert await save(store, later) == Change(True, None)
+    assert await end(store, ALICE, 7, 4) == later.id
+    for many in (entry(3, link_id=0), entry(certain_from - 1, link_id=0)):
+        assert await save(store, many) == Change(True, None), "what is about many links is known by nothing else"
+
+
+async def test_what_ended_before_the_store_remembers_stays_ended(store: NewsStore) -> None:
+    begun = NOW + timedelta(days=1)
+    await store.change_entries([LinkEnd(author_id=ALICE, link_id=7, version=2)], begun)
+    assert await save(store, entry(1, link_id=7, version=1)) == Change(False, None)

@@ -69,6 +69,7 @@ async def test_every_key_has_a_prefix_a_slot_and_an_end(redis: Redis, valkey: Te
         "feed:",
         "news:entry:",
         "news:link:",
+        "news:since:",
         "news:follow:",
         "news:left:",
         "news:reader:",

@@ -12,6 +12,7 @@ from tests.contract.news_store.entries import (
     BOB,
     CAROL,
     DAVE,
+    LONG_BEFORE,
     NOW,
     end,
     entry,
@@ -26,7 +27,7 @@ FIRST, THEN = FollowOrder(NOW, 1), FollowOrder(NOW, 2)
 
 async def note(store: NewsStore, *found: int, author_id: int = ALICE) -> None:
     entries = [entry(number, author_id=author_id) for number in found]
-    await store.change_entries(entries)
+    await store.change_entries(entries, LONG_BEFORE)
     assert await store.note_in_timeline(author_id, [one.id for one in entries])
 
 

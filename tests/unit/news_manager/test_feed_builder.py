@@ -109,6 +109,7 @@ async def test_another_process_builds(house: Ruin) -> None:
 
 
 async def test_what_happens_meanwhile_is_in_it_once(house: Ruin) -> None:
+    await house.remember()
     first, second = house.added(1), house.added(2)
     house.links.links = [house.link(1, created_at=first.timestamp, updated_at=first.timestamp)]
 

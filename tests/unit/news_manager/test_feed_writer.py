@@ -88,6 +88,7 @@ class Links:
 class House:
     def __init__(self) -> None:
         self.clock = FakeClock()
+        self._begun = self.clock.time - timedelta(days=1)
         self.followers = Followers()
         self.followers.of[ALICE.user_id] = [BOB.user_id, CAROL.user_id]
         self.links = Links()
@@ -149,7 +150,12 @@ class House:
         }
         return Link(**(values | other))
 
+    async def remember(self) -> None:
+        """As a store does that has long been there."""
+        await self.store.change_entries([], self._begun)
+
     async def open_feeds(self) -> None:
+        await self.remember()
         for reader_id in {ALICE.user_id, BOB.user_id, CAROL.user_id}.union(*self.followers.of.values()):
             if await self.store.begin_feed(reader_id, "a test") is Beginning.BEGUN:
                 await self.store.finish_feed(reader_id, "a test")
@@ -326,6 +332,28 @@ async def test_what_is_old_is_no_news(house: House) -> None:
     house.clock.time = recent.timestamp + timedelta(days=30)
     await house.hear(old, recent)
     assert await house.urls() == ["2"]
+
+
+@pytest.mark.parametrize("became", ["as it was", "changed", "deleted"])
+async def test_what_may_have_ended_before_the_store_was_lost_is_asked_for(became: str) -> None:
+    house = House()
+    event, other = house.added(1), house.added(2)
+    current = house.link(1, created_at=event.timestamp, updated_at=event.timestamp, version=1)
+    if became == "changed":
+        current = house.link(1, created_at=event.timestamp, version=2)
+    house.links.links = [house.link(3), *([] if became == "deleted" else [current])]
+    await house.store.change_entries([], house.clock.time)
+    await house.hear(event)
+    expected = {"as it was": ["1"], "changed": ["1"], "deleted": []}[became]
+    assert await house.urls() == expected, "link 3 was not told of"
+    assert [news.version for news in await house.news()] == [current.version for _ in expected]
+    house.links.fault = away("link-manager")
+    with pytest.raises(Unavailable):
+        await house.hear(other)
+    await house.hear(house.deleted(1, version=3))
+    house.links.fault = None
+    await house.hear(event)
+    assert await house.urls() == [], "its end is remembered by now"
 
 
 async def test_what_is_long_is_cut(house: House) -> None:
