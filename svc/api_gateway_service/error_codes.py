@@ -38,10 +38,12 @@ CROSS_SITE_ERRORS: Final = (
     ErrorCode(403, "cross_site_request", "With a cookie: the browser says that another site asked."),
     ErrorCode(403, "csrf_token_mismatch", "With a cookie: X-CSRF-Token does not hold the token of the session."),
 )
+MISSING_TOKEN: Final = ErrorCode(401, "missing_token", "No token was sent.")
+INVALID_TOKEN: Final = ErrorCode(401, "invalid_token", "The token is unknown, expired or revoked.")
 COMMON_ERRORS: Final = (
     *ARGUMENT_ERRORS,
-    ErrorCode(401, "missing_token", "No token was sent."),
-    ErrorCode(401, "invalid_token", "The token is unknown, expired or revoked."),
+    MISSING_TOKEN,
+    INVALID_TOKEN,
     ErrorCode(408, "body_too_slow", "The body did not arrive in time; send it faster, or less at once."),
     ErrorCode(413, "body_too_large", "The body is larger than the operation takes."),
     ErrorCode(414, "url_too_long", "The request's own URL is too long; send arguments in the body."),
@@ -105,6 +107,10 @@ LINK_ERRORS: Final = (
     ErrorCode(400, "invalid_tag", "A tag has a comma or a control character in it."),
     ErrorCode(400, "too_many_tags", "More than 100 tags."),
 )
+INVALID_TICKET: Final = ErrorCode(
+    401, "invalid_ticket", "The user name or the ticket is wrong, or the ticket was used or is too old."
+)
+NOT_A_SESSION: Final = ErrorCode(400, "not_a_session", "The token is an API token, which is revoked, not logged out.")
 IDEMPOTENCY_KEY_REUSED: Final = ErrorCode(
     409, "idempotency_key_reused", "The Idempotency-Key was used for something else within the last day."
 )

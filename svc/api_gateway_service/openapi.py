@@ -11,22 +11,27 @@ from svc.api_gateway_service.error_codes import (
     COMMON_ERRORS,
     CROSS_SITE_ERRORS,
     INSUFFICIENT_SCOPE,
+    INVALID_TICKET,
+    INVALID_TOKEN,
     MISSING_ARGUMENT,
+    MISSING_TOKEN,
+    NOT_A_SESSION,
     UNSUPPORTED_MEDIA,
     ErrorCode,
 )
 from svc.api_gateway_service.multipart import MULTIPART
 from svc.api_gateway_service.operation import PREFIXES, Operation
 from svc.api_gateway_service.readers import FILE_FIELD, FORM, JSON, Upload
-from svc.api_gateway_service.schemas import SCHEMAS, Reply
+from svc.api_gateway_service.schemas import DONE, LOGIN, SCHEMAS, Reply
+from svc.api_gateway_service.sessions import CREDENTIALS
 
 _ABOUT: Final = """\
 Save links, tag and search them, follow people and read what they save.
 
 **Token.** Every call carries yours, in the header `Access-Token` or as `Authorization: Bearer`. Make one at
 [/account](/account), after you have logged in, or with `POST /me/tokens`. A token is good for its scopes alone; each
-operation names the one that it needs. `POST /login` (outside `/v1`) takes `{"Username", "AuthToken"}`, a ticket, and
-answers with the token of a session, which has all scopes; `POST /logout` ends it.
+operation names the one that it needs. Programs that act for somebody who is there use the token of a session, which has
+all scopes: `POST /login` opens one, `POST /logout` ends it.
 
 **Cookie.** In the browser of somebody who is logged in, the session's cookie is as good as a token. What changes
 anything then needs the header `X-CSRF-Token`, with the token that pages of ours have in their forms.
@@ -48,6 +53,7 @@ without an `Idempotency-Key`.
 **Pages.** A list that goes on has a `NextPageToken`: send it back as `start_token`, with the same filters.
 """
 _GROUPS: Final = {
+    "Sessions": "In and out, for programs. Browsers have pages for it at the same places.",
     "Links": "Your links and tags.",
     "News": "What the people whom you follow do.",
     "People": "You and others: who they are, what they share, who follows whom.",
@@ -55,19 +61,23 @@ _GROUPS: Final = {
     "Files": "In from a browser or another service, and out again.",
 }
 _SCHEMES: Final = ("AccessToken", "Bearer", "Session")
+#: A session is of all versions.
+_ROOT: Final = [{"url": "/", "description": "Outside of every version."}]
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "DELETE"})
 _REQUEST_ID: Final[Schema] = {"$ref": "#/components/headers/X-Request-ID"}
 #: Where the limits are known, which they are not while their store is away.
 _STANDING: Final[dict[str, Schema]] = {
     name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit-Policy", "RateLimit")
 }
+#: What anything can give to whom nobody asks for a token.
+_WITHOUT_TOKEN: Final = [error for error in COMMON_ERRORS if error not in (MISSING_TOKEN, INVALID_TOKEN)]
 _SOME_REQUEST_ID: Final = "5f0c7a1e9b"
 _STATUS_WORDS: Final = {413: "Content Too Large", 414: "URI Too Long"}
 
 
 def describe_api(operations: Sequence[Operation], cookie_name: str) -> dict[str, Any]:
     """``cookie_name``: what the session's cookie is called."""
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, Any]] = {"/login": {"post": _login()}, "/logout": {"post": _logout()}}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
     return {
@@ -137,6 +147,38 @@ def _describe(operation: Operation) -> dict[str, Any]:
     elif operation.reads.arguments and operation.method in _METHODS_WITH_BODY:
         described["requestBody"] = _body(operation.reads.arguments)
     return described
+
+
+def _login() -> dict[str, Any]:
+    schema = _fields(CREDENTIALS.arguments, json=True)
+    return {
+        "operationId": "log_in",
+        "tags": ["Sessions"],
+        "servers": _ROOT,
+        "summary": "Open a session",
+        "description": "A ticket is good once. In the body alone: what is in a URL is written down on its way.",
+        "security": [],
+        "parameters": [],
+        "requestBody": {
+            "required": True,
+            "description": "A form is taken for the page's.",
+            "content": {JSON: {"schema": schema | {"required": [argument.name for argument in CREDENTIALS.arguments]}}},
+        },
+        "responses": {"200": _success(LOGIN)} | _failures([*_WITHOUT_TOKEN, INVALID_TICKET, MISSING_ARGUMENT]),
+    }
+
+
+def _logout() -> dict[str, Any]:
+    return {
+        "operationId": "log_out",
+        "tags": ["Sessions"],
+        "servers": _ROOT,
+        "summary": "End a session",
+        "description": "The one whose token is in the header. With none there the page is meant, and its form.",
+        "security": [{"AccessToken": []}, {"Bearer": []}],
+        "parameters": [],
+        "responses": {"200": _success(DONE)} | _failures([*_WITHOUT_TOKEN, INVALID_TOKEN, NOT_A_SESSION]),
+    }
 
 
 def _scopes(operation: Operation) -> list[str]:

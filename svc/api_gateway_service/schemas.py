@@ -242,6 +242,15 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
 }
 
+LOGIN: Final = Reply(
+    "You are logged in.",
+    _object(
+        "A new session.",
+        session=_text("Its token, which has all scopes.", "dls_..."),
+        ExpiresAt=_time("When it ends by itself."),
+        err=_ERR,
+    ),
+)
 LINK_PAGE: Final = Reply(
     "A page of links.", _object("A page of links, newest first.", links=_list("Link"), NextPageToken=_NEXT, err=_ERR)
 )

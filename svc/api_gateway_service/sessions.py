@@ -15,7 +15,7 @@ from svc.api_gateway_service.request_head import read_head
 from svc.api_gateway_service.tokens import TokenVerdicts
 
 #: As the original's clients write them.
-_CREDENTIALS: Final = Arguments(
+CREDENTIALS: Final = Arguments(
     (
         Argument(name="Username", kind=Text(39), description="The user's name.", example="alice", required=True),
         Argument(
@@ -41,7 +41,7 @@ class Sessions:
                 "send Username and AuthToken in the body: what is in a URL is written down on its way"
             )
         head = read_head(http.scope["headers"])
-        given = (await _CREDENTIALS.read(http, head, "POST /login")).arguments
+        given = (await CREDENTIALS.read(http, head, "POST /login")).arguments
         session = await self._users.login(given["Username"], given["AuthToken"], client_of(http))
         answer = {"session": session.token, "ExpiresAt": session.expires_at, "err": ""}
         return Response(encode(answer), media_type=JSON)

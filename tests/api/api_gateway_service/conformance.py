@@ -15,11 +15,12 @@ _PREFIX = re.compile(r"^/v1(?:\.0)?(?=/)")
 class Conformance:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
+        self._unversioned = {path: document["paths"][path] for path in document["paths"].keys() - versioned(document)}
         self._validators: dict[int, Any] = {}
         self._allowed: set[str] = set()
         self._paths = {
             re.compile(re.sub(r"\{\w+\}", "[^/]+", template)): operations
-            for template, operations in document["paths"].items()
+            for template, operations in versioned(document).items()
         }
 
     def allow(self, code: str) -> None:
@@ -55,12 +56,21 @@ class Conformance:
 
     def _operation(self, method: str, path: str) -> dict[str, Any] | None:
         if not _PREFIX.match(path):
-            return None
+            return self._unversioned.get(path, {}).get(method.lower())
         for template, operations in self._paths.items():
             if template.fullmatch(_PREFIX.sub("", path)):
                 operation: dict[str, Any] | None = operations.get(method.lower())
                 return operation
         return None
+
+
+def versioned(document: dict[str, Any]) -> dict[str, Any]:
+    """The paths under /v1. Those of sessions are under servers of their own."""
+    return {
+        path: operations
+        for path, operations in document["paths"].items()
+        if not any("servers" in operation for operation in operations.values())
+    }
 
 
 def closed(schema: Any, document: dict[str, Any]) -> Any:

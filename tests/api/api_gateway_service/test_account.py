@@ -8,6 +8,7 @@ import pytest
 from pkg.clients.user_client import UserClient
 from pkg.object_model.types import Actor, AuditEventType, CreateTokenRequest, PageRequest, Scope
 from tests.api.api_gateway_service.browser import Browser, hidden_fields, shown
+from tests.api.api_gateway_service.conformance import versioned
 from tests.api.api_gateway_service.conftest import GatewayHouse, Person
 from tests.asgi_client import AsgiResponse
 from tests.fakes import away
@@ -365,7 +366,7 @@ async def test_each_operation_takes_a_token_of_its_scope_and_no_other(house: Gat
     people = {scope: await token_for(house, scope) for scope in Scope}
     document = house.gateway.conformance.document
     checked = 0
-    for path, methods in document["paths"].items():
+    for path, methods in versioned(document).items():
         for method, described in methods.items():
             ((needed,), *_) = [scheme["AccessToken"] or (None,) for scheme in described["security"][:1]]
             for scope, person in people.items():

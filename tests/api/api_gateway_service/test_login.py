@@ -450,7 +450,9 @@ async def test_nobody_is_logged_out_by_another_site(house: GatewayHouse) -> None
 async def post_json(house: GatewayHouse, path: str, body: object = None, **headers: str) -> AsgiResponse:
     sent = {"User-Agent": "a program/1.0", **({"Content-Type": "application/json"} if body is not None else {})}
     async with AsgiClient(house.gateway.app) as client:
-        return await client.request("POST", path, headers=sent | headers, json=body)
+        answer = await client.request("POST", path, headers=sent | headers, json=body)
+    house.gateway.conformance.check("POST", path, answer)
+    return answer
 
 
 async def test_a_program_logs_in_and_out_with_json(house: GatewayHouse) -> None:
