@@ -11,6 +11,7 @@ from pkg.news_manager.manager import NewsManager
 from pkg.news_manager.memory_store import MemoryNewsStore
 from pkg.object_model.events import Event, LinkCheckedEvent
 from pkg.object_model.types import Actor, LinkStatus, RegisterRequest, UpdateUserRequest
+from pkg.runtime.context import CLIENT_ADDRESS
 from pkg.social_graph_manager.manager import SocialGraphManager
 from pkg.social_graph_manager.memory_store import MemorySocialGraphStore
 from pkg.user_manager.deletion_store import DeletionStep
@@ -93,8 +94,17 @@ def build_world(*, max_links_per_user: int = 100, on_revoked: OnRevoked = _tell_
     ids = CountedIds()
     user_store = MemoryUserStore()
     deletion_store = MemoryDeletionStore(user_store)
-    deletions = AccountDeletions(deletion_store, clock, ids, settle=timedelta(0))
-    users = UserManager(user_store, clock, ids, provider=LocalProvider(), deletions=deletions, on_revoked=on_revoked)
+    where_from = CLIENT_ADDRESS.get
+    deletions = AccountDeletions(deletion_store, clock, ids, settle=timedelta(0), where_from=where_from)
+    users = UserManager(
+        user_store,
+        clock,
+        ids,
+        provider=LocalProvider(),
+        deletions=deletions,
+        on_revoked=on_revoked,
+        where_from=where_from,
+    )
     events: list[Event] = []
     graph = SocialGraphManager(MemorySocialGraphStore(events), users, clock, ids)
     links = LinkManager(MemoryLinkStore(events), users, graph, clock, ids, max_links_per_user=max_links_per_user)

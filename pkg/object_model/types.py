@@ -200,8 +200,10 @@ class AuditEvent:
     timestamp: datetime
     #: Of what or whom, in words; never a token.
     detail: str
-    #: From where: a shortened User-Agent, if it is known.
+    #: With what: a shortened User-Agent, if it is known.
     client: str
+    #: From where: an address, or of IPv6 the network that one subscriber has; empty if it is not known.
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

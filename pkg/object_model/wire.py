@@ -358,6 +358,7 @@ def audit_page_to_wire(page: AuditPage) -> Wire:
                 "Timestamp": event.timestamp,
                 "Detail": event.detail,
                 "Client": event.client,
+                "Address": event.address,
             }
             for event in page.events
         ],
@@ -375,6 +376,8 @@ def audit_page_from_wire(wire: Mapping[str, Any]) -> AuditPage:
                 timestamp=_time(event["Timestamp"]),
                 detail=event["Detail"],
                 client=event["Client"],
+                # A version of before has none.
+                address=event.get("Address", ""),
             )
             for event in wire["events"]
         ],

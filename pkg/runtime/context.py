@@ -15,7 +15,7 @@ class RequestContext(NamedTuple):
     deadline: float | None = None
 
 
-#: Where the request comes from; empty but at the edge, where the public comes in.
+#: Where the request comes from; empty but at the edge, where the public comes in, and where the edge says so.
 CLIENT_ADDRESS: Final[ContextVar[str]] = ContextVar("client_address", default="")
 CURRENT_CONTEXT: Final[ContextVar[RequestContext | None]] = ContextVar("request_context", default=None)
 

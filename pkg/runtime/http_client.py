@@ -7,7 +7,7 @@ happened.
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -24,6 +24,7 @@ from pkg.object_model.errors import (
 )
 from pkg.object_model.types import Actor
 from pkg.runtime.caller_auth import CALLER_REFUSAL_CODES, EdgeCredentials
+from pkg.runtime.client_address import CLIENT_ADDRESS_HEADER
 from pkg.runtime.context import RequestContext, current_context
 from pkg.runtime.errors import ERROR_STATUS, METHOD_NOT_ALLOWED, NO_SUCH_PATH
 from pkg.runtime.http_connection import ConnectionFailure, HttpConnection, write_head
@@ -66,12 +67,16 @@ class ServiceHttpClient:
         credentials: EdgeCredentials,
         *,
         timeout: float = DEFAULT_TIMEOUT,
+        tell_address: Callable[[], str] | None = None,
     ) -> None:
-        """``base_url`` is ``http://host:port``."""
+        """``base_url`` is ``http://host:port``. ``tell_address`` knows from where whoever we call for asks; without it
+        the callee is not told.
+        """
         self.callee = credentials.callee
         self._pool = session.pool(base_url)
         self._credentials = credentials
         self._timeout = timeout
+        self._tell_address = tell_address
         self._metrics = CalleeMetrics(credentials.callee)
 
     async def request(
@@ -237,6 +242,8 @@ class ServiceHttpClient:
         if context is not None:
             headers[REQUEST_ID_HEADER] = context.request_id
             headers["traceparent"] = context.traceparent
+        if self._tell_address is not None and (address := self._tell_address()):
+            headers[CLIENT_ADDRESS_HEADER] = address
         headers[REQUEST_TIMEOUT_HEADER] = str(max(1, int((deadline - time.monotonic()) * 1000)))
         if isinstance(body, bytes):
             headers["Content-Type"] = content_type

@@ -1,5 +1,7 @@
 """The services that a service calls, and those that call it: its edges, with secrets that change while it runs."""
 
+from collections.abc import Callable
+
 from pkg.object_model.clock import Clock
 from pkg.runtime.caller_auth import CallerAuth, EdgeCredentials
 from pkg.runtime.http_client import ServiceHttpClient
@@ -27,13 +29,16 @@ def connect_peer(
     callee: str,
     address: ServiceAddress,
     clock: Clock,
+    tell_address: Callable[[], str] | None = None,
 ) -> ServiceHttpClient:
-    """A client of ``callee``, on this service's own edge to it. Nothing is sent until it is used.
+    """A client of ``callee``, on this service's own edge to it. Nothing is sent until it is used. ``tell_address`` is
+    that of ``ServiceHttpClient``.
 
     Raises:
         StartError: caller checks are on, and we have no secret to show to ``callee``.
     """
-    return ServiceHttpClient(session, address.base_url, peer_credentials(settings, mutual_auth, callee, clock))
+    credentials = peer_credentials(settings, mutual_auth, callee, clock)
+    return ServiceHttpClient(session, address.base_url, credentials, tell_address=tell_address)
 
 
 def peer_credentials(

@@ -6,7 +6,7 @@ it can only go on. Each step may be repeated, so whoever comes after a crash beg
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -27,8 +27,15 @@ LONGEST_PAUSE: Final = timedelta(minutes=5)
 #: What has erased nothing yet is undone when a service refuses so often: for a day.
 MAX_CHECKS: Final = timedelta(days=1) // LONGEST_PAUSE
 
+#: Knows the address that the current call is for; empty if nobody does.
+type WhereFrom = Callable[[], str]
+
 #: Whose data nobody holds: ids begin at 1. Erasing it shows that a service is there and lets us.
 _NOBODY: Final = 0
+
+
+def from_nowhere() -> str:
+    return ""
 
 
 class AccountDeletions:
@@ -42,25 +49,28 @@ class AccountDeletions:
         *,
         settle: timedelta = SETTLE,
         grace: timedelta = timedelta(0),
+        where_from: WhereFrom = from_nowhere,
     ) -> None:
-        """``grace``: for so long users may change their minds."""
+        """``grace``: for so long users may change their minds. ``where_from``: as in ``UserManager``."""
         self._store = store
         self._clock = clock
         self._ids = ids
         self._wait = max(settle, grace)
         self._grace = grace
+        self._where_from = where_from
 
     async def begin(self, user_id: int) -> bool:
         """Closes the account. Whether there is such a user."""
         now = self._clock.now()
-        event = _event(self._clock, self._ids, AuditEventType.DELETION_REQUESTED)
+        event = _event(self._clock, self._ids, AuditEventType.DELETION_REQUESTED, self._where_from())
         return await self._store.begin(user_id, now, now + self._wait, event)
 
     async def cancel(self, user_id: int) -> bool:
         """Opens the account again, if its user may still change their mind; whether it did."""
         if not self._grace:
             return False
-        return await self._store.undo(user_id, _event(self._clock, self._ids, AuditEventType.DELETION_UNDONE))
+        event = _event(self._clock, self._ids, AuditEventType.DELETION_UNDONE, self._where_from())
+        return await self._store.undo(user_id, event)
 
 
 class Outcome(StrEnum):
@@ -133,8 +143,8 @@ class DeletionWorker:
 _STEPS: Final = tuple(DeletionStep)
 
 
-def _event(clock: Clock, ids: IdGenerator, event_type: AuditEventType) -> AuditEvent:
-    return AuditEvent(id=ids.new_id(), type=event_type, timestamp=clock.now(), detail="", client="")
+def _event(clock: Clock, ids: IdGenerator, event_type: AuditEventType, address: str = "") -> AuditEvent:
+    return AuditEvent(id=ids.new_id(), type=event_type, timestamp=clock.now(), detail="", client="", address=address)
 
 
 def _checked(outcome: Outcome | BaseException) -> Outcome:

@@ -37,7 +37,7 @@ from pkg.object_model.types import (
     UpdateUserRequest,
     User,
 )
-from pkg.user_manager.deletions import AccountDeletions
+from pkg.user_manager.deletions import AccountDeletions, WhereFrom, from_nowhere
 from pkg.user_manager.names import candidate_names, check_name, is_name
 from pkg.user_manager.profiles import (
     check_display_name,
@@ -85,14 +85,18 @@ class UserManager(interfaces.UserManager):
         provider: IdentityProvider | None = None,
         deletions: AccountDeletions,
         on_revoked: OnRevoked = _tell_nobody,
+        where_from: WhereFrom = from_nowhere,
     ) -> None:
-        """``provider`` is asked about every AuthToken; without one only our own tickets open a session."""
+        """``provider`` is asked about every AuthToken; without one only our own tickets open a session. ``where_from``
+        knows the address that the current call is for, for the log of the account.
+        """
         self._store = store
         self._clock = clock
         self._ids = ids
         self._provider = provider
         self._deletions = deletions
         self._on_revoked = on_revoked
+        self._where_from = where_from
         self._uses = TokenUses(store)
 
     # --- getting in ---------------------------------------------------------------------------------------------------
@@ -417,6 +421,7 @@ class UserManager(interfaces.UserManager):
             timestamp=self._clock.now(),
             detail=_shorten(detail),
             client=_shorten(client),
+            address=self._where_from(),
         )
 
 

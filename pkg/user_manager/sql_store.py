@@ -141,10 +141,11 @@ _RECORD_USES: Final = """
 """
 
 _ADD_EVENT: Final = """
-    INSERT INTO audit_events (user_id, id, type, happened_at, detail, client) VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO audit_events (user_id, id, type, happened_at, detail, client, address)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _LIST_EVENTS: Final = """
-    SELECT audit_events.id, type, happened_at AS timestamp, detail, client
+    SELECT audit_events.id, type, happened_at AS timestamp, detail, client, address
     FROM audit_events JOIN users ON users.id = user_id
     WHERE user_id = $1 AND audit_events.id < $2 AND users.state = 'active'
     ORDER BY audit_events.id DESC LIMIT $3
@@ -446,7 +447,9 @@ async def _insert_token(connection: _Connection, user_id: int, token: StoredToke
 
 async def insert_audit_event(connection: _Connection, user_id: int, event: AuditEvent) -> None:
     try:
-        await connection.execute(_ADD_EVENT, user_id, event.id, event.type, event.timestamp, event.detail, event.client)
+        await connection.execute(
+            _ADD_EVENT, user_id, event.id, event.type, event.timestamp, event.detail, event.client, event.address
+        )
     except asyncpg.UniqueViolationError:
         raise _id_taken() from None
 

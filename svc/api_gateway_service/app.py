@@ -26,7 +26,7 @@ from pkg.runtime.redis import connect_redis
 from svc.api_gateway_service.browser_keys import BrowserKeys
 from svc.api_gateway_service.cookies import SESSION, Cookies
 from svc.api_gateway_service.door import Door
-from svc.api_gateway_service.limits import LimitedAuthenticator, LimitedPages, Limits
+from svc.api_gateway_service.limits import LimitedAuthenticator, LimitedPages, Limits, told_address
 from svc.api_gateway_service.news_changes import hear_news_changes
 from svc.api_gateway_service.news_streams import NewsStreams
 from svc.api_gateway_service.operation import PREFIXES
@@ -60,7 +60,7 @@ async def create_app(settings: ApiGatewaySettings) -> AsyncIterator[HttpService]
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         peers = Peers(
             links=LinkClient(peer(LINK_MANAGER, settings.link_manager)),
-            users=UserClient(peer(USER_MANAGER, settings.user_manager)),
+            users=UserClient(peer(USER_MANAGER, settings.user_manager, tell_address=told_address)),
             social_graph=SocialGraphClient(peer(SOCIAL_GRAPH_MANAGER, settings.social_graph_manager)),
             news=NewsClient(peer(NEWS_MANAGER, settings.news_manager)),
         )

@@ -129,6 +129,12 @@ class LimitedPages:
         await self.app(scope, receive, send)
 
 
+def told_address() -> str:
+    """Of whom we answer, as it is counted and no closer; empty if nobody knows it."""
+    address = CLIENT_ADDRESS.get()
+    return owner_of(address) if address else ""
+
+
 @lru_cache(_OWNERS_KEPT)
 def owner_of(address: str) -> str:
     """Whom an address is counted for: itself, or, of IPv6, the network that one subscriber has."""

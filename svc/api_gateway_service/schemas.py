@@ -226,6 +226,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         Timestamp=_time("When."),
         Detail=_text("Of what, or whom. May be empty.", "laptop"),
         Client=_text("With what, where that is known. May be empty.", "Mozilla/5.0 ..."),
+        Address=_text("From where, where that is known; of IPv6 the network. May be empty.", "203.0.113.7"),
     ),
     "User": _object(
         "Somebody, as you may see them.",

@@ -13,6 +13,7 @@ from pkg.object_model.clock import SystemClock, TimeOrderedIds
 from pkg.object_model.interfaces import UserData
 from pkg.runtime.access import LINK_MANAGER, NEWS_MANAGER, SOCIAL_GRAPH_MANAGER
 from pkg.runtime.background import run_in_background
+from pkg.runtime.context import CLIENT_ADDRESS
 from pkg.runtime.http_service import HttpService, build_http_service
 from pkg.runtime.http_session import HttpSession
 from pkg.runtime.migrations import check_schema
@@ -51,11 +52,13 @@ async def create_app(settings: UserServiceSettings) -> AsyncIterator[HttpService
                 ids,
                 settle=timedelta(seconds=settings.deletion_settle),
                 grace=timedelta(days=settings.deletion_grace),
+                where_from=CLIENT_ADDRESS.get,
             ),
             # Takes everybody's word for who they are, hence local mode alone (loopback). Without a provider a login
             # needs a ticket that this service has issued.
             provider=LocalProvider() if settings.is_local else None,
             on_revoked=announce_revocations(bus),
+            where_from=CLIENT_ADDRESS.get,
         )
         peer = partial(connect_peer, settings, mutual_auth, session, clock=clock)
         holders: dict[DeletionStep, UserData] = {

@@ -40,11 +40,14 @@ from pkg.object_model.wire_requests import (
     UserNameRequest,
 )
 from pkg.runtime.caller_auth import Call, CallerAuth
+from pkg.runtime.client_address import ToldClientAddress
 from pkg.runtime.endpoint import Answer, Body, Endpoint, Query, build_endpoints
 
 
 def build_app(manager: UserManager, caller_auth: CallerAuth, *, docs: bool = False) -> FastAPI:
-    return build_endpoints("user-manager", caller_auth, user_endpoints(manager), docs=docs)
+    app = build_endpoints("user-manager", caller_auth, user_endpoints(manager), docs=docs)
+    app.add_middleware(ToldClientAddress)
+    return app
 
 
 def body_limit(path: str) -> int:

@@ -56,7 +56,8 @@ class Conformance:
 
     def _operation(self, method: str, path: str) -> dict[str, Any] | None:
         if not _PREFIX.match(path):
-            return self._unversioned.get(path, {}).get(method.lower())
+            alone: dict[str, Any] | None = self._unversioned.get(path, {}).get(method.lower())
+            return alone
         for template, operations in self._paths.items():
             if template.fullmatch(_PREFIX.sub("", path)):
                 operation: dict[str, Any] | None = operations.get(method.lower())

@@ -1,7 +1,7 @@
 """The gateway in this process, its services behind real sockets, their managers in memory."""
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +26,7 @@ from pkg.runtime.secret import Secret
 from pkg.runtime.settings import Mode
 from svc.api_gateway_service.app import build_gateway, build_limits, build_verdicts
 from svc.api_gateway_service.handlers import Handlers
+from svc.api_gateway_service.limits import told_address
 from svc.api_gateway_service.news_streams import NewsStreams
 from svc.api_gateway_service.openapi import describe_api
 from svc.api_gateway_service.peers import Peers
@@ -199,10 +200,10 @@ async def internal_services(stack: AsyncExitStack) -> AsyncIterator[InternalServ
     base_urls: dict[str, str] = {}
     session = await stack.enter_async_context(HttpSession())
 
-    async def client(service: InternalService) -> ServiceHttpClient:
+    async def client(service: InternalService, tell_address: Callable[[], str] | None = None) -> ServiceHttpClient:
         base_url = base_urls[service.name] = await stack.enter_async_context(served(service.app))
         credentials = EdgeCredentials(API_GATEWAY, service.name, edge_secret(API_GATEWAY, service.name), SystemClock())
-        return ServiceHttpClient(session, base_url, credentials, timeout=10)
+        return ServiceHttpClient(session, base_url, credentials, timeout=10, tell_address=tell_address)
 
     links, users, graph, news = (world.part(name) for name in ("links", "users", "graph", "news"))
     link_service = serve(LINK_MANAGER, lambda auth: link_routes.build_app(links, auth), link_routes.body_limit)
@@ -211,7 +212,7 @@ async def internal_services(stack: AsyncExitStack) -> AsyncIterator[InternalServ
     news_service = serve(NEWS_MANAGER, lambda auth: news_routes.build_app(news, auth))
     peers = Peers(
         links=LinkClient(await client(link_service)),
-        users=UserClient(await client(user_service)),
+        users=UserClient(await client(user_service, told_address)),
         social_graph=SocialGraphClient(await client(graph_service)),
         news=NewsClient(await client(news_service)),
     )

@@ -7,9 +7,10 @@ import pytest
 
 from pkg.clients.user_client import UserClient
 from pkg.object_model.types import Actor, AuditEventType, CreateTokenRequest, PageRequest, Scope
+from svc.api_gateway_service.client_address import parse_networks
 from tests.api.api_gateway_service.browser import Browser, hidden_fields, shown
 from tests.api.api_gateway_service.conformance import versioned
-from tests.api.api_gateway_service.conftest import GatewayHouse, Person
+from tests.api.api_gateway_service.conftest import SETTINGS, GatewayHouse, Person
 from tests.asgi_client import AsgiResponse
 from tests.fakes import away
 
@@ -379,6 +380,20 @@ async def test_each_operation_takes_a_token_of_its_scope_and_no_other(house: Gat
                 # Whatever the last call was let to do, the next one has a token to do it with.
                 people[scope] = await _fresh(house, scope)
     assert checked > 100
+
+
+@pytest.mark.parametrize(
+    ("came_from", "kept"),
+    [("198.51.100.9, 203.0.113.7", "203.0.113.7"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("nobody", "127.0.0.1")],
+)
+async def test_the_log_says_from_where_as_limits_count_it(house: GatewayHouse, came_from: str, kept: str) -> None:
+    settings = SETTINGS.model_copy(update={"trusted_proxies": parse_networks("127.0.0.1")})
+    alice = house.with_peers(settings).alice
+    told = {"X-Forwarded-For": came_from, "Delinkcious-Client-Address": "192.0.2.99"}
+    wanted = {"name": "laptop", "scopes": ["news"]}
+    assert (await alice.call("POST", "/v1/me/tokens", json=wanted, headers=told)).status == 200
+    newest = (await alice.ok("GET", "/v1/me/audit"))["events"][0]
+    assert (newest["Type"], newest["Address"]) == ("token_made", kept)
 
 
 async def test_an_address_is_for_tokens_of_the_account(house: GatewayHouse) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pkg.object_model.types import Actor
 from pkg.runtime.access import OPERATOR
+from pkg.runtime.context import CLIENT_ADDRESS
 from tests.api.user_service.conftest import UserHouse
 
 RECORD = {"Id", "Kind", "Name", "Scopes", "Client", "CreatedAt", "ExpiresAt", "LastUsedAt"}
@@ -92,12 +93,34 @@ async def test_the_audit_log(house: UserHouse) -> None:
     page = await house.service.ok("GET", "/audit", actor=house.alice, query={"limit": "2"})
     assert page.keys() == {"events", "NextPageToken", "err"}
     event = page["events"][0]
-    assert event.keys() == {"Id", "Type", "Timestamp", "Detail", "Client"}
+    assert event.keys() == {"Id", "Type", "Timestamp", "Detail", "Client", "Address"}
     assert (event["Type"], event["Detail"], event["Client"]) == ("user_blocked", "2", "a browser")
+    assert event["Address"] == ""
     more = {"limit": "2", "start": page["NextPageToken"]}
     rest = await house.service.ok("GET", "/audit", actor=house.alice, query=more)
     assert ([event["Detail"] for event in rest["events"]], rest["NextPageToken"]) == (["0"], "")
     assert (await house.service.ok("GET", "/audit", actor=Actor(5, "bob")))["events"] == []
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2::/64", "2001:db8:1:2::/64"),
+        ("", ""),
+        ("elsewhere", ""),
+        ("203.0.113.7, 198.51.100.1", ""),
+        ("1" * 5_000, ""),
+        ("<b>", ""),
+    ],
+)
+async def test_the_log_says_from_where_as_the_caller_does(house: UserHouse, told: str, kept: str) -> None:
+    headers = {"Delinkcious-Client-Address": told}
+    await house.service.ok("PUT", "/account", actor=house.alice, json={"DisplayName": "A"}, headers=headers)
+    await house.service.ok("PUT", "/account", actor=house.alice, json={"DisplayName": "B"})
+    events = (await house.service.ok("GET", "/audit", actor=house.alice))["events"]
+    assert [event["Address"] for event in events if event["Type"] == "account_changed"] == ["", kept]
+    assert CLIENT_ADDRESS.get() == ""
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,12 @@ def event(
     *, number: int = 0, event_type: str = AuditEventType.LOGIN, detail: str = "", timestamp: datetime = NOW
 ) -> AuditEvent:
     return AuditEvent(
-        id=number or next(_event_ids), type=event_type, timestamp=timestamp, detail=detail, client="a client"
+        id=number or next(_event_ids),
+        type=event_type,
+        timestamp=timestamp,
+        detail=detail,
+        client="a client",
+        address="203.0.113.7",
     )
 
 

@@ -345,7 +345,7 @@ def test_a_link_is_as_the_contract_has_it() -> None:
         (wire.token_records_to_wire("sessions", [RECORD]), {"sessions": [SENT_RECORD], "err": ""}),
         (
             wire.audit_page_to_wire(
-                AuditPage([AuditEvent(id=5, type="login", timestamp=TIME, detail="d", client="c")], "t")
+                AuditPage([AuditEvent(id=5, type="login", timestamp=TIME, detail="d", client="c", address="a")], "t")
             ),
             {
                 "events": [
@@ -355,6 +355,7 @@ def test_a_link_is_as_the_contract_has_it() -> None:
                         "Timestamp": "2026-01-02T03:04:05.000600Z",
                         "Detail": "d",
                         "Client": "c",
+                        "Address": "a",
                     }
                 ],
                 "NextPageToken": "t",
