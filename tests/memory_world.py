@@ -25,8 +25,8 @@ from pkg.user_manager.providers import LocalProvider
 class SteppedClock:
     """Each look is a second later, so that orders by time are plain."""
 
-    def __init__(self) -> None:
-        self._now = datetime(2026, 1, 1, tzinfo=UTC)
+    def __init__(self, begins: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self._now = begins
 
     def now(self) -> datetime:
         self._now += timedelta(seconds=1)
@@ -89,8 +89,10 @@ async def _tell_nobody(_user_id: int) -> None:
     pass
 
 
-def build_world(*, max_links_per_user: int = 100, on_revoked: OnRevoked = _tell_nobody) -> MemoryWorld:
-    clock = SteppedClock()
+def build_world(
+    *, max_links_per_user: int = 100, on_revoked: OnRevoked = _tell_nobody, clock: SteppedClock | None = None
+) -> MemoryWorld:
+    clock = clock or SteppedClock()
     ids = CountedIds()
     user_store = MemoryUserStore()
     deletion_store = MemoryDeletionStore(user_store)

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,7 +37,7 @@ from svc.social_graph_service import routes as graph_routes
 from tests.asgi_client import AsgiClient, AsgiResponse
 from tests.conftest import TestNats, TestValkey
 from tests.loopback_server import served
-from tests.memory_world import MemoryWorld, build_world
+from tests.memory_world import MemoryWorld, SteppedClock, build_world
 
 DEADLINE = 15.0
 
@@ -55,15 +56,14 @@ class Surroundings:
         return read_settings(NewsServiceSettings, {**self.variables, **others})
 
     async def publish_all(self, first: int = 0) -> None:
-        """What the world's managers told from ``first`` on, as if it had just happened, by the services whose it is."""
-        now = SystemClock().now()
+        """What the world's managers told from ``first`` on, by the services whose it is."""
         for event in self.world.events[first:]:
             assert isinstance(event, LinkEvent | FollowEvent)
             source = LINK_MANAGER if isinstance(event, LinkEvent) else SOCIAL_GRAPH_MANAGER
             # The ids of a world begin anew with each test, the stream does not.
             event_id = event.id + time.time_ns()
             async with open_bus(self.nats.server.address(source), source) as bus:
-                await bus.publish([write_message(replace(event, timestamp=now, id=event_id), source)])
+                await bus.publish([write_message(replace(event, id=event_id), source)])
 
     async def until_heard(self) -> None:
         """Until the service is through with all that was told."""
@@ -100,7 +100,8 @@ async def peer(name: str, app: Starlette) -> AsyncIterator[Mapping[str, str]]:
 
 @pytest.fixture
 async def surroundings(nats: TestNats, valkey: TestValkey, tmp_path: Path) -> AsyncIterator[Surroundings]:
-    world = build_world()
+    # What happened long ago is no news.
+    world = build_world(clock=SteppedClock(SystemClock().now() - timedelta(minutes=5)))
     alice, bob = await world.person("alice"), await world.person("bob")
     files = write_mutual_auth(tmp_path / "config", SecretStore(tmp_path / "secrets"))
 
@@ -177,7 +178,6 @@ async def test_valkey_loses_everything_while_people_read(surroundings: Surroundi
         await world.links.add_link(alice, request)
         await surroundings.publish_all(known)
 
-    #: Events of these tests are later than their links, and so each takes the place of what was made of its link.
     settled: set[str] = set()
 
     async def read() -> set[str]:
@@ -196,7 +196,6 @@ async def test_valkey_loses_everything_while_people_read(surroundings: Surroundi
         while (news := await read()) != titles:
             assert time.monotonic() < deadline, news
             await asyncio.sleep(0.05)
-        # An event that is still worked on takes an entry away for a moment.
         await surroundings.until_heard()
 
     async with create_app(settings):
