@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from tempfile import SpooledTemporaryFile
@@ -253,6 +253,19 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             case _:
                 return owner.user_id, Audience.NOBODY if owner.private else Audience.STRANGER
 
+    async def _keep(self, user_id: int, once: Once, act: Callable[[], Awaitable[Link]]) -> Link:
+        """What ``act`` gives, or gave when the promise was kept."""
+        answer = await self._store.recall_answer(user_id, once)
+        if answer is None:
+            try:
+                return await act()
+            except (AnsweredBeforeError, Conflict, NotFound):
+                # The same request may have come twice at once.
+                answer = await self._store.recall_answer(user_id, once)
+                if answer is None:
+                    raise
+        return link_from_wire(json.loads(answer))
+
     def _show(self, link: Link) -> Link:
         if link.status is not LinkStatus.INVALID or not self._archive_template:
             return link
@@ -281,18 +294,11 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
             return self._show(await self._store.add_link(owner.user_id, url.key, link, self._max_links, event))
         fingerprint = _digest("add", url.text, link.title, link.description, link.visibility, *link.tags)
         once = _promise(request.idempotency_key, fingerprint, now, link_to_wire)
-        answer = await self._store.recall_answer(owner.user_id, once)
-        if answer is None:
-            try:
-                return self._show(
-                    await self._store.add_link(owner.user_id, url.key, link, self._max_links, event, once)
-                )
-            except (AnsweredBeforeError, Conflict):
-                # The same request may have come twice at once.
-                answer = await self._store.recall_answer(owner.user_id, once)
-                if answer is None:
-                    raise
-        return self._show(link_from_wire(json.loads(answer)))
+
+        async def add() -> Link:
+            return await self._store.add_link(owner.user_id, url.key, link, self._max_links, event, once)
+
+        return self._show(await self._keep(owner.user_id, once, add))
 
     async def update_link(self, actor: Actor | None, request: UpdateLinkRequest) -> Link:
         owner = _check_owner(actor, request.username)
@@ -355,10 +361,20 @@ class LinkManager(interfaces.LinkManager, interfaces.LinkCheckerEvents):
                 told.append(self._call_for_check(owner, moved, now))
             return told
 
-        moved = await self._store.move_link(owner.user_id, parse_url(request.url).key, Move(find_place, merge, tell))
-        if moved is None:
-            raise _no_such_link()
-        return self._show(moved)
+        url = parse_url(request.url)
+        once: Once | None = None
+
+        async def move() -> Link:
+            moved = await self._store.move_link(owner.user_id, url.key, Move(find_place, merge, tell), once)
+            if moved is None:
+                raise _no_such_link()
+            return moved
+
+        if not request.idempotency_key:
+            return self._show(await move())
+        fingerprint = _digest("move", url.text, request.if_version)
+        once = _promise(request.idempotency_key, fingerprint, self._clock.now(), link_to_wire)
+        return self._show(await self._keep(owner.user_id, once, move))
 
     async def delete_link(self, actor: Actor | None, username: str, url: str) -> bool:
         owner = _check_owner(actor, username)

@@ -185,11 +185,12 @@ class MemoryLinkStore(LinkStore):
         self.events.append(event)
         return True
 
-    async def move_link(self, user_id: int, url_key: bytes, move: Move) -> Link | None:
+    async def move_link(self, user_id: int, url_key: bytes, move: Move, once: Once | None = None) -> Link | None:
         shelf = self._shelves[user_id]
         link = shelf.links.get(url_key)
         if link is None:
             return None
+        _check_not_answered(shelf, once)
         place = move.find_place(link)
         other = shelf.links.get(place.key) if place.key != url_key else None
         merged = move.merge(link, place, other)
@@ -208,6 +209,7 @@ class MemoryLinkStore(LinkStore):
         shelf.put(place.key, moved)
         shelf.forget_unused_tags()
         self.events += events
+        _keep_answer(shelf, once, moved)
         return moved
 
     async def import_links(

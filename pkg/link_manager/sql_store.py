@@ -493,7 +493,7 @@ class SqlLinkStore(LinkStore):
                 await insert_events(connection, [tell(deleted)])
                 return True
 
-    async def move_link(self, user_id: int, url_key: bytes, move: Move) -> Link | None:
+    async def move_link(self, user_id: int, url_key: bytes, move: Move, once: Once | None = None) -> Link | None:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(_LOCK, user_id)
@@ -515,6 +515,8 @@ class SqlLinkStore(LinkStore):
                 assert row is not None  # noqa: S101  # the user's lock keeps it where it is
                 moved = _read_link(row)
                 await insert_events(connection, move.tell(moved, ended))
+                if once is not None:
+                    await _keep_answer(connection, user_id, once, once.encode(moved))
                 return moved
 
     async def import_links(

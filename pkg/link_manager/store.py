@@ -187,11 +187,14 @@ class LinkStore(Protocol):
     async def delete_link(self, user_id: int, url_key: bytes, tell: Callable[[Link], LinkEvent]) -> bool:
         """Whether there was one. ``tell`` gets it as it was last, with the version that its end takes."""
 
-    async def move_link(self, user_id: int, url_key: bytes, move: Move) -> Link | None:
+    async def move_link(self, user_id: int, url_key: bytes, move: Move, once: Once | None = None) -> Link | None:
         """The link at its new URL; None if there is none at the old one.
 
         Its version is greater than any that a link of the user's had at either. It has the status that is known of the
         new URL. Another link that is there ends.
+
+        Raises:
+            AnsweredBeforeError: ``once`` was kept before; nothing is moved.
         """
 
     async def import_links(

@@ -591,6 +591,8 @@ class MoveLinkRequest(WireRequest):
     username: str
     #: As in UpdateLinkRequest.
     if_version: int | None = None
+    #: As in AddLinkRequest.
+    idempotency_key: str = ""
 
 
 class GetTagsRequest(PageRequest):

@@ -131,6 +131,7 @@ MOVE_ERRORS: Final = (
     ErrorCode(400, "too_many_tags", "With those of the link that is there, there would be more than 100 tags."),
     LINK_NOT_FOUND,
     ErrorCode(409, "link_not_moved", "The page has no new address, or none that can be saved."),
+    IDEMPOTENCY_KEY_REUSED,
     VERSION_MISMATCH,
 )
 IMPORT_ERRORS: Final = (

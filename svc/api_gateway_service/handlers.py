@@ -97,7 +97,10 @@ class Handlers:
 
     async def move_link(self, call: Call) -> Answer:
         request = MoveLinkRequest(
-            username=call.actor.name, url=call.arguments["url"], if_version=call.head.read_if_match()
+            username=call.actor.name,
+            url=call.arguments["url"],
+            if_version=call.head.read_if_match(),
+            idempotency_key=call.head.read_idempotency_key(),
         )
         return {"link": link_to_wire(await self._links.move_link(call.actor, request)), "err": ""}
 

@@ -235,7 +235,7 @@ def _checks(handlers: Handlers) -> list[Operation]:
             description="To its `MovedTo`. Id, CreatedAt, texts, tags and visibility stay, Version grows, and the new "
             "address is checked. If you have saved a link there already, that one ends: its tags are added, so are its "
             "title and description where they say something else, and the stricter visibility of the two holds.",
-            header_arguments=(parameters.IF_MATCH,),
+            header_arguments=(parameters.IF_MATCH, parameters.IDEMPOTENCY_KEY),
             reads=Arguments((parameters.URL,)),
             handle=handlers.move_link,
             reply=schemas.LINK,

@@ -150,6 +150,16 @@ async def test_a_link_moves_in_one_call(house: GatewayHouse) -> None:
     assert await house.alice.refused("POST", "/v1/links/move", json={"url": URL}) == (404, "link_not_found")
 
 
+async def test_a_move_whose_answer_was_lost_is_answered_again(house: GatewayHouse) -> None:
+    await add(house.alice)
+    await find(house, *MOVED, moved_to=NEW)
+    key = {"Idempotency-Key": "k"}
+    first = await house.alice.ok("POST", "/v1/links/move", json={"url": URL}, headers=key)
+    assert await house.alice.ok("POST", "/v1/links/move", json={"url": URL}, headers=key) == first
+    reused = await house.alice.refused("POST", "/v1/links/move", json={"url": NEW}, headers=key)
+    assert reused == (409, "idempotency_key_reused")
+
+
 async def test_followers_see_where_a_link_is_now(house: GatewayHouse) -> None:
     await house.bob.ok("POST", "/v1/following", json={"followed": "alice"})
     await add(house.alice)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from pkg.link_manager.checks import Check
-from pkg.link_manager.store import LinkStore, Move
+from pkg.link_manager.store import AnsweredBeforeError, LinkStore, Move, Once
 from pkg.link_manager.tags import merge_tags
 from pkg.link_manager.urls import SavedUrl, parse_url
 from pkg.object_model.errors import Conflict
@@ -37,7 +37,7 @@ def url_of(user_id: int, name: str) -> str:
     return f"https://{name}.moves-of-{user_id}.example/"
 
 
-async def move(store: LinkStore, user_id: int, old: str, new: str) -> Link | None:
+async def move(store: LinkStore, user_id: int, old: str, new: str, once: Once | None = None) -> Link | None:
     """The one that moves keeps its title; its tags are joined by the other's, and its visibility is private then."""
 
     def merge(link: Link, place: SavedUrl, other: Link | None) -> Link:
@@ -50,7 +50,7 @@ async def move(store: LinkStore, user_id: int, old: str, new: str) -> Link | Non
         gone = [event_of(user_id, LinkEventType.DELETED, ended)] if ended else []
         return [*gone, event_of(user_id, LinkEventType.UPDATED, moved)]
 
-    return await store.move_link(user_id, key(old), Move(lambda _: parse_url(new), merge, tell))
+    return await store.move_link(user_id, key(old), Move(lambda _: parse_url(new), merge, tell), once)
 
 
 async def links_of(store: LinkStore, user_id: int) -> list[Link]:
@@ -192,3 +192,31 @@ async def test_of_two_moves_at_once_one_finds_it(store: LinkStore, user_id: int)
     assert sum(link is not None for link in results) == 1
     assert [(link.id, link.url) for link in await links_of(store, user_id)] == [(1, new)]
     assert await counts(store, user_id) == [1, 0, 0]
+
+
+async def test_a_promise_is_kept_once(store: LinkStore, user_id: int) -> None:
+    old, new = url_of(user_id, "old"), url_of(user_id, "new")
+    once = Once(b"k", b"move", LATER, START, lambda link: f"moved to {link.url}")
+    await add(store, user_id, make_link(1, url=old))
+    assert await store.recall_answer(user_id, once) is None
+    assert await move(store, user_id, old, new, once) is not None
+    assert await store.recall_answer(user_id, once) == f"moved to {new}"
+    # Another link there, and the same promise.
+    again = await add(store, user_id, make_link(2, url=old))
+    told = len(await events_of(store, user_id))
+    with pytest.raises(AnsweredBeforeError):
+        await move(store, user_id, old, new, once)
+    assert {link.id: link.url for link in await links_of(store, user_id)} == {1: new, again.id: old}
+    assert len(await events_of(store, user_id)) == told
+
+
+async def test_of_the_same_promise_twice_at_once_one_is_kept(store: LinkStore, user_id: int) -> None:
+    old, new = url_of(user_id, "old"), url_of(user_id, "new")
+    once = Once(b"k", b"move", LATER, START, lambda link: link.url)
+    await add(store, user_id, make_link(1, url=old))
+    moves = [move(store, user_id, old, new, once) for _ in range(2)]
+    outcomes = await asyncio.gather(*moves, return_exceptions=True)
+    (moved,) = [outcome for outcome in outcomes if isinstance(outcome, Link)]
+    assert moved.url == new
+    assert {type(outcome) for outcome in outcomes} - {Link} <= {type(None), AnsweredBeforeError}
+    assert await store.recall_answer(user_id, once) == new

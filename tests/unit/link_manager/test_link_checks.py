@@ -165,6 +165,27 @@ async def test_a_link_moves_to_where_its_page_is(world: World) -> None:
         await move(world)
 
 
+async def test_a_move_whose_answer_was_lost_is_answered_again(world: World) -> None:
+    await world.add()
+    await is_moved(world)
+    moved = await move(world, idempotency_key="k")
+    told = len(world.told)
+    assert await move(world, idempotency_key="k") == moved
+    assert (len(world.told), len(await all_links(world))) == (told, 1)
+    for other in ({"url": NEW}, {"if_version": 1}):
+        with pytest.raises(Conflict) as refusal:
+            await move(world, idempotency_key="k", **other)
+        assert refusal.value.code == "idempotency_key_reused"
+    with pytest.raises(NotFound):
+        await move(world, idempotency_key="another")
+    # What could not be done is no answer to keep.
+    await world.add()
+    with pytest.raises(Conflict):
+        await move(world, idempotency_key="a third")
+    await is_moved(world)
+    assert (await move(world, idempotency_key="a third")).url == NEW
+
+
 async def test_what_is_known_of_the_new_address_is_not_looked_at(world: World) -> None:
     await world.add()
     await is_moved(world)
