@@ -3,6 +3,7 @@ as they are, but for places and ports."""
 
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,15 @@ from redis import Redis
 from pkg.local_stack.binaries import valkey_binary
 from pkg.local_stack.ports import LOOPBACK, PortChooser
 from pkg.local_stack.program import tied_command
-from pkg.provisioning.valkey_users import OWN_RULES, REPLICA, RULES, SENTINEL, SENTINEL_RULES, render_access_list
+from pkg.provisioning.valkey_users import (
+    ADMINISTRATOR,
+    OWN_RULES,
+    REPLICA,
+    RULES,
+    SENTINEL,
+    SENTINEL_RULES,
+    render_access_list,
+)
 from pkg.runtime.access import NEWS_MANAGER
 from pkg.runtime.mutual_auth import new_secret
 from pkg.runtime.redis_sentinels import Place, RedisSentinels
@@ -126,6 +135,11 @@ class Replica:
     def kill_sentinel(self) -> None:
         self._end(self._sentinel, signal.SIGKILL)
 
+    def forget(self) -> None:
+        """Its volume is a new one."""
+        shutil.rmtree(self.folder / "data")
+        (self.folder / "data").mkdir()
+
     def restart(self) -> None:
         """As a pod that is replaced in good order."""
         self.run("hand_over.sh")
@@ -160,6 +174,10 @@ class ValkeyReplicas:
     def sentinels(self, user: str = NEWS_MANAGER) -> RedisSentinels:
         places = tuple(replica.sentinel_place for replica in self.all)
         return RedisSentinels(places, NAME, user, self.passwords[user])
+
+    def administrator(self, replica: Replica) -> Redis:
+        place = replica.place
+        return Redis(place.host, place.port, username=ADMINISTRATOR, password=self.passwords[ADMINISTRATOR])
 
     def at(self, place: Place) -> Replica:
         return next(replica for replica in self.all if replica.place == place)
