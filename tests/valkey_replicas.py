@@ -35,6 +35,8 @@ from pkg.runtime.redis_sentinels import Place, RedisSentinels
 ROOT: Final = Path(__file__).parents[1]
 STORE: Final = ROOT / "k8s/stores/news-manager-redis"
 COMPONENT: Final = ROOT / "k8s/components/valkey-replicas"
+#: By name, as pods are called.
+HOST: Final = "localhost"
 #: What the sentinels call the servers.
 NAME: Final = "feeds"
 COUNT: Final = 3
@@ -51,8 +53,8 @@ class Replica:
 
     def __init__(self, folder: Path, port: int, sentinel_port: int) -> None:
         self.folder = folder
-        self.place = Place(LOOPBACK, port)
-        self.sentinel_place = Place(LOOPBACK, sentinel_port)
+        self.place = Place(HOST, port)
+        self.sentinel_place = Place(HOST, sentinel_port)
         self._environment: dict[str, str] = {}
         self._server: subprocess.Popen[bytes] | None = None
         self._sentinel: subprocess.Popen[bytes] | None = None

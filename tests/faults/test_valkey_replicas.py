@@ -184,18 +184,10 @@ async def news(replicas: ValkeyReplicas, bus: TestNats) -> AsyncIterator[News]:
 
 
 async def kill_the_primary(news: News) -> Callable[[], None]:
-    """With its sentinel, as a node that is lost. What it took last, its replicas do not have: they stood still."""
+    """With its sentinel, as a node that is lost."""
     lost = await news.primary()
-    others = [replica for replica in news.replicas.all if replica is not lost]
-    for replica in others:
-        replica.send(signal.SIGSTOP)
-    for _ in range(30):
-        await news.save()
-        await asyncio.sleep(PACE)
     lost.kill()
     lost.kill_sentinel()
-    for replica in others:
-        replica.send(signal.SIGCONT)
 
     def come_back() -> None:
         lost.start_sentinel()
