@@ -1,6 +1,8 @@
 """The step to kept counts: what was there before is counted, and so is what code of before writes from then on."""
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -23,14 +25,25 @@ ADD = (
 )
 
 
-@pytest.fixture
-async def pool(postgres: TestPostgres) -> AsyncIterator[asyncpg.Pool]:
-    server, name = postgres.superuser, "links_of_before"
+#: Where it is said how the indexes of the step are built before it.
+RELEASES = Path(__file__).parents[3] / "docs" / "releases.md"
+_BLOCK = re.compile(r"^<!-- indexes of step 0005 -->\n```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def at_version_before(postgres: TestPostgres, name: str) -> PostgresAddress:
+    """A database of its own, one step before."""
+    server = postgres.superuser
     connection = connect(server)
     connection.cursor().execute(f"CREATE DATABASE {name}")
     connection.close()
     address = PostgresAddress(server.host, server.port, name, server.user, server.password)
     upgrade(address, HISTORY, "0004")
+    return address
+
+
+@pytest.fixture
+async def pool(postgres: TestPostgres) -> AsyncIterator[asyncpg.Pool]:
+    address = at_version_before(postgres, "links_of_before")
     async with await open_pool(address, application_name="test", max_size=1) as pool:
         await pool.execute(ADD, 1, 1, 1, 10)
         await pool.execute(ADD, 2, 0, 1, 3)
@@ -53,3 +66,21 @@ async def test_what_was_there_is_counted_and_what_code_of_before_writes(pool: as
         StatusCount(LinkStatus.INVALID, "", 2),
     ]
     assert await store.count_statuses(2) == [StatusCount(LinkStatus.PENDING, "", 3)]
+
+
+async def test_indexes_that_were_built_before_are_those_that_it_would_build(postgres: TestPostgres) -> None:
+    (text,) = _BLOCK.findall(RELEASES.read_text())
+    indexes = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'links' ORDER BY indexname"
+    built = "SELECT oid FROM pg_class WHERE relname ~ '^links_by_(status|reason)$' ORDER BY oid"
+    found = []
+    for name, statements in (("links_of_few", []), ("links_of_many", text.split(";")[:-1])):
+        address = at_version_before(postgres, name)
+        async with await open_pool(address, application_name="test", max_size=1) as pool:
+            for statement in statements:
+                await pool.execute(statement)
+            before = await pool.fetch(built)
+            assert len(before) == len(statements)
+            upgrade(address, HISTORY)
+            assert not before or await pool.fetch(built) == before
+            found.append(await pool.fetch(indexes))
+    assert found[0] == found[1]

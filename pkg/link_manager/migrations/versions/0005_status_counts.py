@@ -5,7 +5,8 @@ would wait for the other, or both in a circle. So each statement that changes li
 counts, in rows of its own, and the sweep adds these up. The triggers do that, whatever code changes links: that of
 before, which knows nothing of counts, too.
 
-Expand: code of before writes and reads none of it.
+Expand: code of before writes and reads none of it. Nobody can write to links meanwhile; where there are many, build the
+indexes before (docs/releases.md).
 """
 
 import sqlalchemy as sa
@@ -47,13 +48,18 @@ def upgrade() -> None:
     newest_first: list[str | sa.TextClause] = [sa.text("created_at DESC"), sa.text("id DESC")]
     # Of what is well there is plenty wherever one looks: what is not would be looked for through all links.
     op.create_index(
-        "links_by_status", "links", ["user_id", "status", *newest_first], postgresql_where=sa.text("status <> 1")
+        "links_by_status",
+        "links",
+        ["user_id", "status", *newest_first],
+        postgresql_where=sa.text("status <> 1"),
+        if_not_exists=True,
     )
     op.create_index(
         "links_by_reason",
         "links",
         ["user_id", "status_reason", *newest_first],
         postgresql_where=sa.text("status_reason NOT IN ('', 'ok')"),
+        if_not_exists=True,
     )
     for event, (tables, changes) in _EVENTS.items():
         op.execute(_NOTE.format(event=event, changes=changes))
