@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Promotes what staging runs to production: a commit that copies the digests, and nothing else. Argo CD does the rest.
 
-  DELINKCIOUS_TOKEN=... python cmd/promote.py --staging-url https://staging.example
+  DELINKCIOUS_TOKEN=... python cmd/promote.py --staging-url https://staging.example --staging-context staging
 
 It shows first what would change, and asks. It refuses what staging has not been seen to work with: the smoke test is
 run against --staging-url now, or has passed before on exactly these images (--record keeps that as a commit, for a
-pipeline to do after staging was synced). Going back is a commit as well: revert the promotion.
+pipeline to do after staging was synced). Before it runs, the cluster of --staging-context is asked whether every pod is
+of these images. Going back is a commit as well: revert the promotion.
 """
 
 import argparse
@@ -30,6 +31,10 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--staging-url", metavar="URL", help="run the smoke test there, as DELINKCIOUS_TOKEN's user")
+    parser.add_argument("--staging-context", metavar="NAME", help="its cluster, as kubectl calls it")
+    parser.add_argument(
+        "--staging-namespace", metavar="NAME", default="delinkcious-staging", help="where it is there (%(default)s)"
+    )
     parser.add_argument(
         "--page", metavar="URL", default="https://example.com/", help="which the smoke test saves (%(default)s)"
     )
@@ -41,6 +46,8 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if arguments.record and not arguments.staging_url:
         parser.error("--record: where does staging run? name it with --staging-url")
+    if bool(arguments.staging_url) != bool(arguments.staging_context):
+        parser.error("--staging-url and --staging-context belong together: an address does not say all that runs there")
     return arguments
 
 
@@ -96,7 +103,9 @@ class Promotion:
             raise StartError("staging's smoke test is not known to have passed on these images; name --staging-url")
         if not self._token:
             raise StartError("set DELINKCIOUS_TOKEN to a token of a user of staging")
-        run_smoke_test(ROOT, Staging(url, self._token, self._arguments.page), self._staging)
+        about = self._arguments
+        staging = Staging(url, self._token, about.page, about.staging_context, about.staging_namespace)
+        run_smoke_test(ROOT, staging, self._staging)
         words = f"passed on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC at {url}"
         write_record(ROOT, self._staging, words)
         self._checkout.add(RECORD)

@@ -13,6 +13,7 @@ from typing import Final
 
 from pkg.images.changed import commit_of
 from pkg.images.releases import Built, fingerprint
+from pkg.images.running import differences, read_pods
 from pkg.runtime.start_error import StartError
 
 #: Beside the file of staging's images, and committed as it is.
@@ -20,6 +21,8 @@ RECORD: Final = Path("k8s") / "releases" / "staging" / "passed.txt"
 #: Seconds.
 _CALL_PATIENCE: Final = 15.0
 _TEST_PATIENCE: Final = 600.0
+#: Of what differs, for people.
+_NAMED: Final = 5
 _LINE: Final = re.compile(r"^(?P<fingerprint>[0-9a-f]{64}) (?P<words>.+)$", re.MULTILINE)
 
 
@@ -30,6 +33,9 @@ class Staging:
     url: str
     token: str
     page: str
+    #: Its cluster, as kubectl calls it, and its namespace there.
+    context: str
+    namespace: str
 
 
 def read_record(root: Path, release: Mapping[str, Built]) -> str | None:
@@ -49,8 +55,12 @@ def run_smoke_test(root: Path, staging: Staging, release: Mapping[str, Built]) -
     """Its output is shown as it comes.
 
     Raises:
-        StartError: what answers is another version, or the test does not pass.
+        StartError: what runs or answers is another version, or the test does not pass.
     """
+    if lagging := differences(read_pods(staging.context, staging.namespace), release):
+        raise StartError(
+            *lagging[:_NAMED], f"{staging.namespace} is not what is to be promoted; wait for Argo CD to sync"
+        )
     wanted, runs = commit_of(release["api-gateway"].tag), _ask_commit(staging.url)
     if not runs.startswith(wanted):
         raise StartError(

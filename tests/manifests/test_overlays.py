@@ -7,6 +7,7 @@ import pytest
 
 from pkg.images.pins import read_pins
 from pkg.images.releases import PRODUCTION, read_release, write_release
+from pkg.images.running import differences
 from tests.manifests.given import expected_secrets
 from tests.manifests.objects import Object, find, of_kind, render, selects, workloads
 from tests.manifests.relations import every_fault, image_faults
@@ -82,6 +83,12 @@ def test_a_release_runs_each_image_in_its_own_version(house: Path) -> None:
                 assert workload.name.endswith(f"-{built[name].tag}"), "a Job that is there cannot be changed"
     assert seen == built.keys() - {"troubleshooting"}, "nobody deploys it"
     assert list(image_faults(objects)) == []
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    pods = [
+        {"metadata": {"name": workload.name}, "spec": workload.template["spec"], "status": ready}
+        for workload in workloads(objects)
+    ]
+    assert differences(pods, built) == [], "what the cluster says of them is what was released"
 
 
 def test_nobody_goes_without_a_budget_of_disruptions(objects: list[Object]) -> None:

@@ -1,6 +1,7 @@
 """``cmd/promote.py`` in a repository of its own, against a small staging on loopback."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from pkg.images.catalogue import IMAGES
 from pkg.images.releases import PRODUCTION, STAGING, read_release, write_release
 from pkg.images.smoke_evidence import RECORD
 from tests.manifests.resolved import release
 from tests.unit.link_checker.sites import http_site
 from tests.unit.programs.checkouts import Repository, make_repository
 
+ASKED = "--context staging --namespace delinkcious-staging get pods --output json"
 PLACES = ("pkg", "cmd", "pyproject.toml", "k8s/releases")
 COMMIT = "0123456789ab0123456789ab0123456789ab0123"
 
@@ -26,15 +29,27 @@ COMMIT = "0123456789ab0123456789ab0123456789ab0123"
 class House:
     """A repository in which staging runs something that production does not."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, programs: Path) -> None:
         self.repository = repository
+        self._pods = programs / "pods.json"
+        self._path = f"{programs}:{os.environ['PATH']}"
+        kubectl = programs / "kubectl"
+        kubectl.write_text(f'#!/bin/sh\n[ "$*" = "{ASKED}" ] && cat {self._pods}\n')
+        kubectl.chmod(0o755)
+        self.runs(pods())
+
+    def runs(self, pods: list[dict[str, Any]]) -> None:
+        """In staging."""
+        self._pods.write_text(json.dumps({"items": pods}))
 
     async def promote(self, *arguments: str, answer: str = "", token: str = "a-token") -> tuple[int, str, str]:
         program = self.repository.root / "cmd" / "promote.py"
+        if "--staging-url" in arguments:
+            arguments = (*arguments, "--staging-context", "staging")
         done = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, str(program), *arguments],
-            env={"PATH": os.environ["PATH"], "DELINKCIOUS_TOKEN": token},
+            env={"PATH": self._path, "DELINKCIOUS_TOKEN": token},
             input=answer,
             capture_output=True,
             text=True,
@@ -73,7 +88,22 @@ def house(tmp_path: Path) -> House:
     write_release(repository.root / STAGING, release())
     write_release(repository.root / PRODUCTION, {})
     repository.commit("what staging runs")
-    return House(repository)
+    (tmp_path / "bin").mkdir()
+    return House(repository, tmp_path / "bin")
+
+
+def pod(name: str, *images: str, phase: str = "Running", ready: bool = True) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"containers": [{"image": image} for image in images]},
+        "status": {"phase": phase, "conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+def pods() -> list[dict[str, Any]]:
+    """As they should be: one of each of ours that serves, and some of others."""
+    ours = [pod(f"{image.name}-1", release()[image.name].reference) for image in IMAGES if image.module]
+    return [*ours, pod("link-db-0", "docker.io/library/postgres:18.1"), pod("nats-0", "nats:2.12@sha256:00")]
 
 
 @asynccontextmanager
@@ -163,6 +193,38 @@ async def test_nothing_is_promoted_that_was_not_seen_to_work(house: House) -> No
         assert "set DELINKCIOUS_TOKEN" in await house.refused("--yes", "--staging-url", url, token="")
     assert "does not say which version runs" in await house.refused("--yes", "--staging-url", "http://127.0.0.1:1")
     assert "must begin with http" in await house.refused("--yes", "--staging-url", "file:///etc/passwd")
+
+
+async def test_every_pod_is_of_what_is_promoted(house: House) -> None:
+    """A service that lags behind would be seen by the smoke test or not at all."""
+    old = release()["user"].reference.replace("@sha256:0123", "@sha256:ffff")
+    operations = release()["operations"].reference.replace("@sha256:0123", "@sha256:ffff")
+    others = [one for one in pods() if one["metadata"]["name"] != "user-1"]
+    async with staging() as url:
+        for running, told in (
+            ([*pods(), pod("user-2", old)], "user-2 runs another user than 0.1.2-0123456789ab"),
+            ([*pods(), pod("job-1", "busybox", operations)], "job-1 runs another operations than"),
+            ([*others, pod("user-1", release()["user"].reference.partition("@")[0])], "user-1 runs another user"),
+            ([*others, pod("user-1", release()["user"].reference, ready=False)], "no pod of user is ready"),
+            (others, "no pod of user is ready"),
+        ):
+            house.runs(running)
+            errors = await house.refused("--yes", "--staging-url", url)
+            assert told in errors
+            assert "delinkcious-staging is not what is to be promoted; wait for Argo CD" in errors
+        # What is over runs no more.
+        house.runs([*pods(), pod("user-0", old, phase="Failed", ready=False)])
+        assert (await house.promote("--yes", "--staging-url", url))[0] == 0
+    assert house.production == release()
+
+
+async def test_a_cluster_that_cannot_be_asked_is_no_evidence(house: House) -> None:
+    async with staging() as url:
+        errors = await house.refused("--yes", "--staging-url", url, "--staging-namespace", "elsewhere")
+        assert "promote: kubectl: 1" in errors
+    code, _, errors = await house.promote("--staging-context", "staging")
+    assert code == 2
+    assert "--staging-url and --staging-context belong together" in errors
 
 
 async def test_a_dry_run_and_a_tree_with_changes_write_nothing(house: House) -> None:
