@@ -103,7 +103,7 @@ def list_faults(kinds: Iterable[Kind], replicas: int) -> list[Fault]:
         Kind.RESTART: PROCESSES,
         Kind.ROLL: REPLICATED if replicas > 1 else (),
         Kind.CUT: tuple(REACHED),
-        Kind.SILENCE: ("postgres", "nats", "valkey"),
+        Kind.SILENCE: tuple(REACHED),
         Kind.SLOW: tuple(REACHED),
         Kind.OUTBOX: ("nats",),
         Kind.FLUSH: ("valkey",),
