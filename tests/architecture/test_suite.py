@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.schedule import COSTLY, FIRST, scope_of
+
 ROOT = Path(__file__).parents[2]
 PINNED = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 
@@ -123,6 +125,21 @@ def test_no_server_of_the_environment_is_used(tmp_path: Path) -> None:
     greedy = tmp_path / "test_greedy.py"
     greedy.write_text("import os\nenv = {'PATH': os.environ['PATH']}\nurl = os.environ['DATABASE_URL']\n")
     assert environment_uses([greedy]) == ["test_greedy.py:3"]
+
+
+# --- who runs what ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_costly_is_made_by_one_process() -> None:
+    """A fixture that was renamed would be made by each of them, and nobody told."""
+    files = [str(path.relative_to(ROOT)) for path in python_files(ROOT / "tests") if path.name.startswith("test_")]
+    scopes = {file: scope_of(file) for file in files}
+    for name in COSTLY:
+        users = {file for file in files if f"{name}:" in (ROOT / file).read_text()}
+        assert len(users) > 5, name
+        assert {scopes[file] for file in users} == {name}
+    assert scopes["tests/architecture/test_layout.py"] == "tests/architecture/test_layout.py"
+    assert all(any(file.startswith(place) for file in files) for place in FIRST)
 
 
 # --- one version of everything --------------------------------------------------------------------------------------
