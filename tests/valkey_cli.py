@@ -1,9 +1,9 @@
 """Stands for valkey-cli, which no wheel has: as much of it as the scripts of the manifests use.
 
 Asks one command, and shows the answer as valkey-cli does when nobody looks: a line each, and an error as the exit code.
+The real one has the password from its environment.
 """
 
-import os
 import socket
 import sys
 from typing import BinaryIO
@@ -52,7 +52,7 @@ def show(reply: Reply) -> None:
 
 
 def main(words: list[str]) -> int:
-    options = {"-h": "127.0.0.1", "-p": "6379", "--user": ""}
+    options = {"-h": "127.0.0.1", "-p": "6379", "--user": "", "--password": ""}
     while words and words[0].startswith("-"):
         name = words.pop(0)
         if name in options:
@@ -63,7 +63,7 @@ def main(words: list[str]) -> int:
         with socket.create_connection((options["-h"], int(options["-p"]))) as connection:
             answer = connection.makefile("rb")
             if options["--user"]:
-                ask(connection, answer, "AUTH", options["--user"], os.environ["VALKEYCLI_AUTH"])
+                ask(connection, answer, "AUTH", options["--user"], options["--password"])
             show(ask(connection, answer, *words))
     except (OSError, RefusedError) as fault:
         print(fault, file=sys.stderr)

@@ -79,7 +79,7 @@ class Replica:
         (self.folder / "data").mkdir()
         self._write("bin/valkey-server", f'#!/bin/sh\nexec {shlex.quote(str(valkey_binary()))} "$@"\n', 0o700)
         cli = shlex.join([sys.executable, "-ISs", str(Path(__file__).with_name("valkey_cli.py"))])
-        self._write("bin/valkey-cli", f'#!/bin/sh\nexec {cli} "$@"\n', 0o700)
+        self._write("bin/valkey-cli", f'#!/bin/sh\nexec {cli} --password "${{VALKEYCLI_AUTH-}}" "$@"\n', 0o700)
         self._environment = {
             **variables,
             "VALKEY_SELF": _written(self.place),

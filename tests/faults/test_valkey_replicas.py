@@ -21,9 +21,11 @@ from pkg.events.consumer import Consumer
 from pkg.events.consumers import NEWS
 from pkg.events.messages import read_event, write_message
 from pkg.events.nats_bus import NatsBus, open_bus
+from pkg.news_manager.entry_ids import group_of_user
 from pkg.news_manager.feed_writer import FeedWriter
+from pkg.news_manager.redis_keys import since_key
 from pkg.news_manager.redis_store import RedisNewsStore
-from pkg.news_manager.store import Beginning, Stretch
+from pkg.news_manager.store import DOUBT, Beginning, Stretch
 from pkg.object_model.clock import SystemClock
 from pkg.object_model.errors import Unavailable
 from pkg.object_model.events import LinkEvent, LinkEventType
@@ -173,6 +175,9 @@ async def news(replicas: ValkeyReplicas, bus: TestNats) -> AsyncIterator[News]:
             own,
             patience=60.0,
         )
+        # A store that is new asks what has become of links before it began; this one has been there for long.
+        since = datetime.now(UTC) - 2 * DOUBT
+        await redis.set(since_key(group_of_user(AUTHOR.user_id)), round(since.timestamp() * 1_000))
         for follower in FOLLOWERS:
             assert await store.begin_feed(follower, "a test") is Beginning.BEGUN
             await store.finish_feed(follower, "a test")

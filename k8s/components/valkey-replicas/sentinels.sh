@@ -23,19 +23,20 @@ replication_of() {
     ask "$1" INFO replication | tr -d '\r' | sed -n "s/^$2://p"
 }
 
-# SENTINEL: how often the primary has changed, who it is, and how many copy it.
+# SENTINEL: how often the primary has changed, who it is, how many copy it, and what else is known of it.
 report() {
     ask "$1" SENTINEL MASTER feeds | {
-        epoch='' host='' port='' replicas=0
+        epoch='' host='' port='' replicas=0 flags=''
         while read -r name && read -r value; do
             case $name in
                 config-epoch) epoch=$value ;;
                 ip) host=$value ;;
                 port) port=$value ;;
                 num-slaves) replicas=$value ;;
+                flags) flags=$value ;;
             esac
         done
-        if [ -n "$host" ]; then echo "$epoch $host:$port $replicas"; fi
+        if [ -n "$host" ]; then echo "$epoch $host:$port $replicas $flags"; fi
     }
 }
 
@@ -46,13 +47,17 @@ newest_report() {
     done | sort -rn | head -n 1
 }
 
-# [COORDINATED]: has one sentinel see to it that another server becomes the primary. Not the one beside this server, which
-# may be about to end; and only one, since two would do it twice.
+# [COORDINATED]: has a sentinel see to it that another server becomes the primary in place of this one. Not the sentinel
+# beside it, which may be about to end; only one, and none that is about it or knows of another primary: each time it is
+# said, somebody is the primary no longer.
 fail_over() {
     for sentinel in $SENTINELS; do
-        if [ "$sentinel" != "$SENTINEL_SELF" ] && [ -n "$(report "$sentinel")" ]; then
-            ask "$sentinel" SENTINEL FAILOVER feeds "$@" >&2 || say "$sentinel has nobody who could, or is about it"
-            return
-        fi
+        if [ "$sentinel" = "$SENTINEL_SELF" ]; then continue; fi
+        case $(report "$sentinel") in
+            '') continue ;;
+            *" $VALKEY_SELF "*_down* | *failover_in_progress*) say "$sentinel misses this server already" ;;
+            *" $VALKEY_SELF "*) ask "$sentinel" SENTINEL FAILOVER feeds "$@" >&2 || say "$sentinel finds nobody who could" ;;
+        esac
+        return
     done
 }

@@ -8,6 +8,9 @@ set -eu
 # Seconds in which somebody else should have become the primary.
 patience=60
 began=$(date +%s)
+# When that was asked for, and how long it may take.
+asked=0
+failover=20
 
 # Whether somebody is there who has all that was acknowledged, as this server may not: the last second of what it wrote may
 # not have come to its disk.
@@ -23,7 +26,10 @@ is_covered() {
                 # More than nothing: it has copied something since it was started.
                 if [ "$(replication_of "$other" slave_repl_offset)" -gt 1 ]; then
                     say "$other is to be the primary"
-                    fail_over
+                    if [ $(($(date +%s) - asked)) -gt "$failover" ]; then
+                        asked=$(date +%s)
+                        fail_over
+                    fi
                     return
                 fi
                 ;;
