@@ -38,9 +38,9 @@ from tests.conftest import TestNats, running_nats
 from tests.valkey_replicas import Replica, ValkeyReplicas, running_replicas
 
 AUTHOR: Final = Actor(7, "alice")
-FOLLOWERS: Final = tuple(range(100, 120))
+FOLLOWERS: Final = tuple(range(100, 110))
 #: Seconds between two saves.
-PACE: Final = 0.03
+PACE: Final = 0.05
 #: Seconds in which another server is the primary, and people read and save again: five of them are silence.
 RECOVERY: Final = 30.0
 DEADLINE: Final = 60.0

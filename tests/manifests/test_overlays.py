@@ -98,12 +98,25 @@ def test_nobody_goes_without_a_budget_of_disruptions(objects: list[Object]) -> N
 
 @pytest.fixture
 def with_nuclio(house: Path) -> list[Object]:
-    overlay = house / "k8s" / "overlays" / "nuclio"
+    return render_with(house, "nuclio")
+
+
+def render_with(house: Path, *components: str) -> list[Object]:
+    overlay = house / "k8s" / "overlays" / "apart"
     overlay.mkdir()
+    places = ", ".join(f"../../components/{name}" for name in components)
     (overlay / "kustomization.yaml").write_text(
-        "namespace: delinkcious\nresources: [../minikube]\ncomponents: [../../components/nuclio]\n"
+        f"namespace: delinkcious\nresources: [../minikube]\ncomponents: [{places}]\n"
     )
     return render(overlay)
+
+
+def test_the_function_in_nuclio_asks_the_sentinels_where_there_are_some(house: Path) -> None:
+    function = find(render_with(house, "nuclio", "valkey-replicas"), "NuclioFunction/link-checker")
+    given = {variable["name"]: variable["value"] for variable in function["spec"]["env"]}
+    assert "LINK_CHECKER_REDIS_SERVICE_HOST" not in given
+    assert given["LINK_CHECKER_REDIS_SENTINELS"].count(":26379") == 3
+    assert given["LINK_CHECKER_REDIS_SENTINEL_NAME"] == "feeds"
 
 
 def test_the_function_in_nuclio_takes_the_place_of_ours(with_nuclio: list[Object]) -> None:
