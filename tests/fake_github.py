@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from tests.loopback_server import served_by_aiohttp
+
 CLIENT_ID = "Iv1.0123456789abcdef"
 CLIENT_SECRET = "0123456789abcdef0123456789abcdef01234567"
 #: More than a reply may have.
@@ -152,22 +154,8 @@ def _bad_credentials() -> web.Response:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """The base URL of ``app`` on a free port."""
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
 async def fake_github() -> AsyncIterator[FakeGitHub]:
     github = FakeGitHub()
-    async with serving(github.application()) as github.url:
+    async with served_by_aiohttp(github.application()) as github.url:
         yield github
         github.wake.set()

@@ -14,7 +14,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, Key, KeySet, OctKey, RSAKey
 
 from pkg.object_model.clock import Clock
-from tests.fake_github import proves, serving
+from tests.fake_github import proves
+from tests.loopback_server import served_by_aiohttp
 
 CLIENT_ID = "delinkcious@example"
 CLIENT_SECRET = "a secret: of the client"
@@ -132,5 +133,5 @@ def make_key(kid: str, algorithm: str = "ES256") -> Key:
 @contextlib.asynccontextmanager
 async def fake_oidc(clock: Clock) -> AsyncIterator[FakeOidc]:
     provider = FakeOidc(clock)
-    async with serving(provider.application()) as provider.url:
+    async with served_by_aiohttp(provider.application()) as provider.url:
         yield provider

@@ -1,4 +1,4 @@
-"""An ASGI application behind a real server and a real socket, in the test's own loop."""
+"""An application behind a real server and a real socket, in the test's own loop."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Literal
 
 import uvicorn
+from aiohttp import web
 from starlette.types import ASGIApp
 
 from pkg.runtime.server import KEEP_ALIVE
@@ -52,3 +53,17 @@ async def served(app: ASGIApp, protocol: type[asyncio.Protocol] | Literal["auto"
             server.should_exit = True
             async with asyncio.timeout(DEADLINE):
                 await serving
+
+
+@contextlib.asynccontextmanager
+async def served_by_aiohttp(app: web.Application) -> AsyncIterator[str]:
+    """The base URL of ``app`` on a free port."""
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()

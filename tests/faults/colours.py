@@ -37,6 +37,7 @@ from pkg.local_stack.supervisor import Supervisor, Timing
 from pkg.provisioning.databases import DATABASES, address_of, close_to_others, provision
 from pkg.runtime.access import API_GATEWAY, OPERATOR, USER_MANAGER
 from pkg.runtime.migrations import upgrade
+from tests.loopback_server import served_by_aiohttp
 
 #: Of a machine on which others work as well.
 TIMING = Timing(start_deadline=180.0)
@@ -201,13 +202,7 @@ class Switch:
 
             app = web.Application()
             app.router.add_route("*", "/{path:.*}", forward)
-            runner = web.AppRunner(app)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            site = web.TCPSite(runner, LOOPBACK, 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            yield f"http://{host}:{port}"
+            yield await stack.enter_async_context(served_by_aiohttp(app))
 
 
 #: Of one connection, which has two ends.

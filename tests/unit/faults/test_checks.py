@@ -10,6 +10,7 @@ from aiohttp import web
 
 from tests.faults.checks import Inspector
 from tests.faults.model import Person, Saved, World
+from tests.loopback_server import served_by_aiohttp
 
 PAGE, OTHER = "https://site.example/1", "https://site.example/2"
 SAVED = Saved("One", frozenset({"x"}), "public", 3)
@@ -51,13 +52,8 @@ class Api:
         app.router.add_get("/v1/links", answer("links", self.links))
         app.router.add_get("/v1/following", answer("following", self.following))
         app.router.add_get("/v1/news", answer("events", self.news))
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            yield "http://{}:{}".format(*runner.addresses[0][:2])
-        finally:
-            await runner.cleanup()
+        async with served_by_aiohttp(app) as url:
+            yield url
 
 
 def world() -> World:

@@ -13,6 +13,7 @@ from pkg.runtime.json import encode
 from svc.api_gateway_service.event_stream import write_event
 from tests.faults.model import Person
 from tests.faults.watch import SCREENFUL, watching
+from tests.loopback_server import served_by_aiohttp
 
 
 def entry(number: int) -> dict[str, Any]:
@@ -44,13 +45,8 @@ class Api:
         app = web.Application()
         app.router.add_get("/v1/news", self._news)
         app.router.add_get("/v1/news/stream", self._stream)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            yield "http://{}:{}".format(*runner.addresses[0][:2])
-        finally:
-            await runner.cleanup()
+        async with served_by_aiohttp(app) as url:
+            yield url
 
     async def _news(self, request: web.Request) -> web.Response:
         return web.json_response({"events": [*map(entry, self.feed[: int(request.query["limit"])])]})
