@@ -55,8 +55,8 @@ def main() -> int:
     options = read_options()
     # The table is what this prints.
     configure_logs("faults", "error")
-    # A plain kill as well is to leave nothing behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A plain kill as well is to leave nothing behind. Ctrl-C is heard where the loop can end its work.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     begun = time.monotonic()
     try:
         report = asyncio.run(run_drill(options))

@@ -189,6 +189,13 @@ class Drill:
 
     async def run(self) -> None:
         print(head(), flush=True)
+        try:
+            await self._inflict_all()
+        finally:
+            await self._load.give_up()
+        print(render(self.report.total), flush=True)
+
+    async def _inflict_all(self) -> None:
         await self._probe.follow()
         await self._load.follow_friends()
         row = Row("none: people begin to follow", self._load.accepted, self._load.unanswered)
@@ -197,7 +204,6 @@ class Drill:
         for fault in self._options.faults:
             await self._stage(fault)
         await self._end()
-        print(render(self.report.total), flush=True)
 
     async def _stage(self, fault: Fault) -> None:
         load, row = self._load, Row(fault.name, -self._load.accepted, -self._load.unanswered)

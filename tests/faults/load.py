@@ -51,6 +51,12 @@ class Load:
         self._going_on = False
         await asyncio.gather(*self._tasks)
 
+    async def give_up(self) -> None:
+        """Whatever they are about."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def until_accepted(self, count: int) -> None:
         while self.accepted < count:
             for task in self._tasks:

@@ -297,7 +297,7 @@ def main() -> int:
     parser.add_argument("--checks", type=int, default=5_000, help="that wait for the link checker (%(default)s)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the outbox (%(default)s)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         passed = asyncio.run(run(options))
     except KeyboardInterrupt:
