@@ -51,8 +51,9 @@ class Reloaded:
 def reloaded(tmp_path: Path) -> Iterator[Reloaded]:
     reloaded = Reloaded(tmp_path)
     yield reloaded
-    reloaded.process.kill()
-    reloaded.process.wait()
+    # Killed, it would leave behind what it runs.
+    reloaded.process.terminate()
+    reloaded.process.wait(DEADLINE)
 
 
 def test_a_changed_file_starts_it_anew_and_one_that_ended_too(reloaded: Reloaded) -> None:
