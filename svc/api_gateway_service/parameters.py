@@ -11,6 +11,7 @@ from pkg.object_model.types import (
     Scope,
     Visibility,
 )
+from pkg.runtime.http_service import MAX_HEADER_BYTES
 from svc.api_gateway_service.arguments import Argument, Choice, Choices, Integer, Switch, Tags, Text
 from svc.api_gateway_service.request_head import MAX_IDEMPOTENCY_KEY
 
@@ -288,7 +289,8 @@ IDEMPOTENCY_KEY: Final = Argument(
 )
 IF_NONE_MATCH: Final = Argument(
     name="If-None-Match",
-    kind=Text(255),
+    # As many tags as headers have room for.
+    kind=Text(MAX_HEADER_BYTES),
     description="ETag of an answer that you have. If it would be the same now, you get a 304 without it.",
     example='"5f0c7a1e9b5f0c7a1e9b5f0c"',
 )
