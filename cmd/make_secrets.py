@@ -21,9 +21,9 @@ import base64
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from pkg.provisioning.cluster_secrets import (  # noqa: E402
     render_github,
     render_secrets,
 )
+from pkg.provisioning.kubectl import ask_kubectl  # noqa: E402
 from pkg.runtime.mutual_auth import new_secret  # noqa: E402
 from pkg.runtime.start_error import StartError  # noqa: E402
 
@@ -50,8 +51,6 @@ Environment:
   GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET   of the OAuth app with which people log in; none made without them
   KUBECONFIG                               as kubectl knows it
 """
-#: Seconds for one call of kubectl.
-PATIENCE = 60
 
 
 def namespace_name(text: str) -> str:
@@ -109,10 +108,10 @@ def is_rotated(valkey_list: Mapping[str, str]) -> bool:
 class Cluster:
     def __init__(self, namespace: str, context: str | None) -> None:
         self._namespace = namespace
-        self._command = ["kubectl", *(["--context", context] if context else [])]
+        self._ask = partial(ask_kubectl, context=context or "")
 
     def read(self) -> Secrets:
-        answer = self._run("--namespace", self._namespace, "get", "secrets", "--output", "json")
+        answer = self._ask("--namespace", self._namespace, "get", "secrets", "--output", "json")
         return {
             secret["metadata"]["name"]: {
                 key: base64.b64decode(content).decode("utf-8", "replace")
@@ -123,7 +122,7 @@ class Cluster:
 
     def make_namespace(self) -> None:
         """Unless it is there. Its labels come with the manifests."""
-        if not self._run("get", "namespace", self._namespace, "--ignore-not-found", "--output", "name").strip():
+        if not self._ask("get", "namespace", self._namespace, "--ignore-not-found", "--output", "name").strip():
             self._send("apply", [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace}}])
 
     def create(self, manifests: list[dict[str, Any]]) -> None:
@@ -135,20 +134,7 @@ class Cluster:
 
     def _send(self, verb: str, manifests: list[dict[str, Any]]) -> None:
         if manifests:
-            self._run(verb, "--filename", "-", content=yaml.safe_dump_all(manifests, sort_keys=False))
-
-    def _run(self, *words: str, content: str = "") -> str:
-        try:
-            done = subprocess.run(
-                [*self._command, *words], input=content, capture_output=True, text=True, check=False, timeout=PATIENCE
-            )
-        except FileNotFoundError:
-            raise StartError("there is no kubectl; install it, or leave out --apply") from None
-        except subprocess.TimeoutExpired:
-            raise StartError(f"kubectl {words[0]}: no answer within {PATIENCE} seconds") from None
-        if done.returncode:
-            raise StartError(f"kubectl: {' '.join(done.stderr.split()) or done.returncode}")
-        return done.stdout
+            self._ask(verb, "--filename", "-", content=yaml.safe_dump_all(manifests, sort_keys=False))
 
 
 def apply(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:

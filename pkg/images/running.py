@@ -1,16 +1,13 @@
-"""Which of our images a cluster runs, as it says itself (kubectl, https://kubernetes.io/docs/reference/kubectl/)."""
+"""Which of our images a cluster runs, as it says itself."""
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pkg.images.catalogue import IMAGES
 from pkg.images.releases import Built
-from pkg.runtime.start_error import StartError
+from pkg.provisioning.kubectl import ask_kubectl
 
-#: Seconds.
-_PATIENCE: Final = 60.0
 _NAMES: Final = {image.repository: image.name for image in IMAGES}
 #: Those of which a pod always runs; others come and go.
 _SERVING: Final = [image.name for image in IMAGES if image.module]
@@ -25,16 +22,8 @@ def read_pods(context: str, namespace: str) -> list[_Pod]:
     Raises:
         StartError: it cannot be asked.
     """
-    command = ["kubectl", "--context", context, "--namespace", namespace, "get", "pods", "--output", "json"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
-    except FileNotFoundError:
-        raise StartError("there is no kubectl, and the cluster has to be asked what it runs; install it") from None
-    except subprocess.TimeoutExpired:
-        raise StartError(f"kubectl: no answer of {context} within {_PATIENCE:g} s") from None
-    if done.returncode:
-        raise StartError(f"kubectl: {' '.join(done.stderr.split()) or done.returncode}")
-    return list(json.loads(done.stdout)["items"])
+    answer = ask_kubectl("--namespace", namespace, "get", "pods", "--output", "json", context=context)
+    return list(json.loads(answer)["items"])
 
 
 def differences(pods: Sequence[_Pod], release: Mapping[str, Built]) -> list[str]:

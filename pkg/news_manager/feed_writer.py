@@ -22,7 +22,7 @@ from pkg.object_model.types import Actor, FollowCounts, IdPage, Relationship, Sh
 
 #: Links of a user that come into the feed of who begins to follow them.
 BACKFILLED_LINKS: Final = 20
-#: Links of one author that are asked for at most: who changed more meanwhile has them in few feeds that remember it.
+#: Links of one author that are asked for at most, those that changed last: no feed that is built has more.
 MAX_LINKS_OF_AUTHOR: Final = 200
 #: Links that are asked for at once, of all authors together.
 LINKS_AT_ONCE: Final = 1_000
