@@ -338,7 +338,8 @@ async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def test_a_site_that_never_answers() -> None:
     async with raw_site(hang) as site:
-        assert await check(site, deadline=0.2, head_deadline=0.05) == ("pending", "timed_out")
+        # On a busy machine a connection may take a while, and what is asked is to be seen.
+        assert await check(site, deadline=1.5, head_deadline=0.5) == ("pending", "timed_out")
     assert site.asked == ["HEAD /", "GET /"]
 
 
